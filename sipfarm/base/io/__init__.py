@@ -1,0 +1,1 @@
+"""What asks the machine: its clock, its randomness, its standard error."""
