@@ -1,0 +1,13 @@
+#pragma once
+
+namespace sipfarm::rtp {
+
+/// Both throw std::system_error when the process or the machine has no descriptor left.
+int make_epoll();
+int make_eventfd();
+
+/// Makes the eventfd readable; clear_fd makes it unreadable again.
+void signal_fd(int eventfd) noexcept;
+void clear_fd(int eventfd) noexcept;
+
+}  // namespace sipfarm::rtp

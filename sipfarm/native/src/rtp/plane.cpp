@@ -1,0 +1,286 @@
+#include "rtp/plane.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "rtp/descriptors.hpp"
+#include "rtp/socket.hpp"
+#include "rtp/worker.hpp"
+
+namespace sipfarm::rtp {
+namespace {
+
+constexpr std::size_t k_attempts_per_call = 32;    // binds tried by one replenish
+constexpr std::int64_t k_retry_ms = 5'000;         // before foreign ports are tried again
+constexpr std::size_t k_failures = 65'536;         // failed events kept until polled
+constexpr std::size_t k_backlog_per_worker = 65'536;
+
+struct BoundPair {
+  UdpSocket rtp;
+  UdpSocket rtcp;
+  bool busy = false;  // some stream has it, or is closing it
+};
+
+/// A stream as the control thread holds it.
+struct Entry {
+  std::unique_ptr<Stream> stream;
+  std::size_t worker = 0;
+  std::array<std::uint16_t, 2> ports{};
+  bool closing = false;
+};
+
+/// Any value that is fixed for the stream; splitmix64's last step.
+std::uint32_t echo_ssrc(std::uint64_t id) noexcept {
+  id += 0x9e3779b97f4a7c15ULL;
+  id = (id ^ (id >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  id = (id ^ (id >> 27U)) * 0x94d049bb133111ebULL;
+  return static_cast<std::uint32_t>((id ^ (id >> 31U)) >> 32U);
+}
+
+bool is_open(const Command& command) noexcept {
+  return command.kind == Command::Kind::open_relay || command.kind == Command::Kind::open_echo;
+}
+
+}  // namespace
+
+struct Plane::Impl {
+  Impl(const PlaneConfig& given, PortPool& ports);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  enum class Bound : std::uint8_t { pair, skipped, failed };
+  Bound bind_next();
+  bool apply(const Command& command);
+  bool open(const Command& command);
+  BoundPair* idle_pair(std::uint16_t port);
+  void fail(const Command& command);
+  void forget(std::uint64_t id);
+
+  PlaneConfig config;
+  PortPool& pool;
+  std::unordered_map<std::uint16_t, BoundPair> pairs;  // before the workers: they end first
+  std::unordered_map<std::uint64_t, Entry> streams;
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::vector<std::size_t> loads;  // streams of each worker, closing ones too
+  std::vector<Event> failures;
+  int event_fd = -1;
+  unsigned cursor = 0;  // next port to bind; past last_port: the lap is over
+  std::int64_t next_lap_ms = 0;
+  std::size_t foreign_this_lap = 0;
+  std::size_t foreign_last_lap = 0;
+  std::uint64_t refused = 0;
+  int bind_errno = 0;
+  PlaneTotals ended;  // of workers that were stopped
+};
+
+Plane::Impl::Impl(const PlaneConfig& given, PortPool& ports) : config{given}, pool{ports} {
+  config.first_port = static_cast<std::uint16_t>(config.first_port + config.first_port % 2);
+  cursor = config.first_port;
+  if (cursor + 1 > config.last_port) throw std::invalid_argument{"the media port range holds no pair of ports"};
+  config.address.port = 0;
+  if (!UdpSocket::bind(config.address, config.dscp)) {
+    throw std::system_error{errno, std::generic_category(), "media address " + config.address.host()};
+  }
+  event_fd = make_eventfd();
+  WorkerConfig each;
+  each.relay.max_streams = config.max_streams;
+  each.relay.silence_timeout_ms = config.silence_timeout_ms;
+  each.relay.latch.window_ms = config.latch_window_ms;
+  each.relay.max_packets_per_s = config.max_packets_per_s;
+  each.coalesce_us = std::min(config.coalesce_us, 20'000U);
+  each.event_fd = event_fd;
+  const unsigned threads = std::max(1U, config.threads);
+  for (unsigned i = 0; i < threads; ++i) workers.push_back(std::make_unique<Worker>(each));
+  loads.assign(threads, 0);
+}
+
+Plane::Impl::~Impl() {
+  workers.clear();
+  if (event_fd >= 0) ::close(event_fd);
+}
+
+/// Tries the cursor's port.
+Plane::Impl::Bound Plane::Impl::bind_next() {
+  const auto port = static_cast<std::uint16_t>(cursor);
+  cursor += 2;
+  if (pool.contains(port)) return Bound::skipped;
+  net::Address local = config.address;
+  local.port = port;
+  auto rtp = UdpSocket::bind(local, config.dscp);
+  ++local.port;
+  auto rtcp = rtp ? UdpSocket::bind(local, config.dscp) : std::nullopt;
+  if (!rtcp && errno != EADDRINUSE && errno != EACCES) {
+    bind_errno = errno;
+    return Bound::failed;
+  }
+  if (!rtcp) {
+    ++foreign_this_lap;
+    return Bound::skipped;
+  }
+  pairs.emplace(port, BoundPair{std::move(*rtp), std::move(*rtcp)});
+  pool.add(port);
+  return Bound::pair;
+}
+
+bool Plane::Impl::apply(const Command& command) {
+  if (is_open(command)) return open(command);
+  const auto found = streams.find(command.stream);
+  if (found == streams.end() || found->second.closing) return false;
+  Entry& entry = found->second;
+  Worker& worker = *workers[entry.worker];
+  entry.closing = command.kind == Command::Kind::close;
+  if (!entry.closing && worker.backlog() >= k_backlog_per_worker) return false;
+  worker.order({command, entry.stream.get()});
+  return true;
+}
+
+bool Plane::Impl::open(const Command& command) {
+  const bool echo = command.kind == Command::Kind::open_echo;
+  const std::size_t chosen =
+      static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
+  BoundPair* const a = idle_pair(command.ports[0]);
+  BoundPair* const b = echo ? nullptr : idle_pair(command.ports[1]);
+  if (a == nullptr || (!echo && b == nullptr) || a == b || streams.contains(command.stream) ||
+      loads[chosen] >= config.max_streams || workers[chosen]->backlog() >= k_backlog_per_worker) {
+    fail(command);
+    return false;
+  }
+  Entry entry{std::make_unique<Stream>(), chosen, command.ports};
+  Stream& stream = *entry.stream;
+  stream.id = command.stream;
+  stream.echo_ssrc = echo_ssrc(command.stream);
+  for (const auto& [pair, side] : {std::pair{a, Side::a}, std::pair{b, Side::b}}) {
+    if (pair == nullptr) continue;
+    pair->busy = true;
+    stream.face(side).rtp.fd = pair->rtp.fd();
+    stream.face(side).rtcp.fd = pair->rtcp.fd();
+  }
+  streams.emplace(command.stream, std::move(entry));
+  ++loads[chosen];
+  workers[chosen]->order({command, &stream});
+  return true;
+}
+
+BoundPair* Plane::Impl::idle_pair(std::uint16_t port) {
+  const auto found = pairs.find(port);
+  return found == pairs.end() || found->second.busy ? nullptr : &found->second;
+}
+
+void Plane::Impl::fail(const Command& command) {
+  if (failures.size() >= k_failures) return;
+  Event event;
+  event.kind = Event::Kind::failed;
+  event.stream = command.stream;
+  failures.push_back(event);
+  signal_fd(event_fd);
+}
+
+void Plane::Impl::forget(std::uint64_t id) {
+  const auto found = streams.find(id);
+  if (found == streams.end()) return;
+  for (const std::uint16_t port : found->second.ports) {
+    if (const auto pair = pairs.find(port); pair != pairs.end()) pair->second.busy = false;
+  }
+  --loads[found->second.worker];
+  streams.erase(found);
+}
+
+Plane::Plane(const PlaneConfig& config, PortPool& pool) : impl_{std::make_unique<Impl>(config, pool)} {}
+
+Plane::~Plane() { stop(); }
+
+std::size_t Plane::replenish(std::int64_t now_ms) {
+  Impl& plane = *impl_;
+  for (const auto& worker : plane.workers) worker->wake();
+  const std::size_t wanted = plane.pool.wanted(plane.config.spare_pairs, now_ms);
+  if (wanted == 0 || now_ms < plane.next_lap_ms) return 0;
+  std::size_t bound = 0;
+  for (std::size_t i = 0; i < k_attempts_per_call && bound < wanted; ++i) {
+    if (plane.cursor + 1 > plane.config.last_port) {
+      plane.cursor = plane.config.first_port;
+      plane.foreign_last_lap = std::exchange(plane.foreign_this_lap, 0);
+      plane.next_lap_ms = now_ms + k_retry_ms;
+      break;
+    }
+    const Impl::Bound result = plane.bind_next();
+    if (result == Impl::Bound::pair) ++bound;
+    if (result != Impl::Bound::failed) continue;
+    plane.next_lap_ms = now_ms + k_retry_ms;
+    break;
+  }
+  return bound;
+}
+
+void Plane::apply(std::span<const Command> commands) {
+  Impl& plane = *impl_;
+  if (plane.workers.empty()) return;
+  for (const Command& command : commands) {
+    if (!plane.apply(command)) ++plane.refused;
+  }
+  for (const auto& worker : plane.workers) worker->wake();
+}
+
+int Plane::event_fd() const noexcept { return impl_->event_fd; }
+
+void Plane::poll_events(std::vector<Event>& out) {
+  Impl& plane = *impl_;
+  clear_fd(plane.event_fd);
+  out.insert(out.end(), plane.failures.begin(), plane.failures.end());
+  plane.failures.clear();
+  for (const auto& worker : plane.workers) {
+    Event event;
+    while (worker->poll(event)) {
+      out.push_back(event);
+      if (event.kind == Event::Kind::closed) plane.forget(event.stream);
+    }
+    worker->wake();
+  }
+}
+
+std::optional<std::array<SideCounters, 2>> Plane::stats(std::uint64_t stream) const {
+  const auto found = impl_->streams.find(stream);
+  if (found == impl_->streams.end()) return std::nullopt;
+  return found->second.stream->read_counters();
+}
+
+PlaneTotals Plane::totals() const {
+  const Impl& plane = *impl_;
+  PlaneTotals sums = plane.ended;
+  for (const auto& worker : plane.workers) {
+    const RelayTotals& each = worker->totals();
+    sums.packets_relayed += each.packets.get();
+    sums.bytes_relayed += each.bytes.get();
+    sums.dropped += each.dropped.get();
+    sums.wakeups += each.wakeups.get();
+    sums.events_lost += each.events_lost.get();
+  }
+  sums.commands_refused = plane.refused;
+  sums.streams = plane.streams.size();
+  sums.bind_errno = plane.bind_errno;
+  sums.ports_bound = plane.pairs.size();
+  sums.ports_foreign = std::max(plane.foreign_this_lap, plane.foreign_last_lap);
+  return sums;
+}
+
+const net::Address& Plane::advertise() const noexcept {
+  return impl_->config.advertise.is_unspecified() ? impl_->config.address : impl_->config.advertise;
+}
+
+void Plane::stop() {
+  Impl& plane = *impl_;
+  for (const auto& worker : plane.workers) worker->stop();
+  plane.ended = totals();
+  plane.workers.clear();
+  plane.streams.clear();
+  plane.pairs.clear();
+}
+
+}  // namespace sipfarm::rtp

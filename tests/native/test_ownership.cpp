@@ -1,0 +1,435 @@
+#include "engine_bench.hpp"
+
+// Members that own, pass on and look up (DESIGN: ownership), with the bus in the test's hands.
+
+using namespace sipfarm;
+using namespace sipfarm::tests;
+
+namespace {
+
+/// Three members; frames go from one to the other when run() is called, unless the link is cut.
+class Farm {
+ public:
+  Farm() {
+    for (std::uint16_t number = 1; number <= 3; ++number) {
+      sip::EngineConfig config = Bench::config(number);
+      config.epoch = 10;
+      members_.push_back(std::make_unique<Bench>(std::move(config)));
+    }
+    view({1, 2, 3});
+  }
+
+  Bench& operator[](std::uint16_t number) { return *members_[number - 1U]; }
+
+  void view(const std::vector<std::uint16_t>& numbers) {
+    for (const std::uint16_t number : numbers) view_of(number, numbers);
+    run();
+  }
+  void view_of(std::uint16_t of, const std::vector<std::uint16_t>& numbers) {
+    std::vector<sip::FarmMember> view;
+    for (const std::uint16_t number : numbers) view.push_back({number, 10, number != draining, loads[number - 1U]});
+    (*this)[of].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.set_view(view, now, out); });
+  }
+  /// Delivers what stands in the frames until there are none.
+  void run() {
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (std::uint16_t from = 1; from <= 3; ++from) {
+        while (!(*this)[from].frames.empty()) {
+          const auto [to, payload] = std::move((*this)[from].frames.front());
+          (*this)[from].frames.pop_front();
+          ++hops;
+          if (to < 1 || to > 3 || to == dead) continue;
+          (*this)[to].act([&, bytes = std::string_view{payload}](sip::Engine& e, std::int64_t now, sip::Output& out) {
+            e.receive_bus(from, bytes, now, out);
+          });
+          moved = true;
+        }
+      }
+    }
+  }
+  void receive(std::uint16_t at, const net::Hop& from, std::string_view text) {
+    (*this)[at].receive(from, text);
+    run();
+  }
+  void advance(std::int64_t by_ms) {
+    for (auto& member : members_) member->advance(by_ms);
+    run();
+  }
+  /// The member where something is to be decided, 0 where there is none or several.
+  std::uint16_t asked() {
+    std::uint16_t found = 0;
+    for (std::uint16_t number = 1; number <= 3; ++number) {
+      if ((*this)[number].events.empty()) continue;
+      if (found != 0) return 0;
+      found = number;
+    }
+    return found;
+  }
+  std::uint16_t home_of(std::string_view call_id) {
+    sip::FarmView view{1, 10, Bench::config(1).transaction_key};
+    const std::vector<sip::FarmMember> members = {{1, 10, true, 0}, {2, 10, true, 0}, {3, 10, true, 0}};
+    view.set(members);
+    return view.rank(call_id).first;
+  }
+  std::uint16_t not_home_of(std::string_view call_id, std::uint16_t nor = 0) {
+    for (std::uint16_t number = 1; number <= 3; ++number) {
+      if (number != home_of(call_id) && number != nor) return number;
+    }
+    return 0;
+  }
+  void at_rest() {
+    for (int i = 0; i < 10; ++i) advance(100'000);
+    for (auto& member : members_) {
+      member->events.clear();
+      member->sent.clear();
+      member->frames.clear();
+      member->at_rest();
+    }
+  }
+
+  std::array<float, 3> loads{};
+  std::uint16_t draining = 0;
+  std::uint16_t dead = 0;
+  std::size_t hops = 0;
+
+ private:
+  std::vector<std::unique_ptr<Bench>> members_;
+};
+
+/// Alice's call to Bob through a member, up to what Bob got.
+std::string forwarded(Farm& farm, std::uint16_t at, const Ask& invite = {}) {
+  farm.receive(at, alice, invite.text());
+  REQUIRE(farm.asked() == at);
+  farm[at].forward(farm[at].take_event(sip::EventKind::request).id, {to_bob()});
+  farm[at].take("SIP/2.0 100");
+  return farm[at].take("INVITE ");
+}
+
+}  // namespace
+
+TEST_CASE("the same INVITE at all three members is worked on by one (DESIGN: directory)") {
+  for (int i = 0; i < 20; ++i) {
+    Farm farm;
+    Ask invite;
+    invite.call_id = "call-" + std::to_string(i);
+    const auto first = static_cast<std::uint16_t>(1 + i % 3);
+    for (std::uint16_t at = first; at < first + 3; ++at) farm[static_cast<std::uint16_t>(1 + at % 3)].receive(alice, invite.text());
+    farm.run();
+    const std::uint16_t owner = farm.asked();
+    REQUIRE(owner != 0);
+    CHECK(farm[owner].events.size() == 1);
+    farm[owner].respond(farm[owner].take_event(sip::EventKind::request).id, 404);
+    farm[owner].take("SIP/2.0 404");
+    farm.receive(static_cast<std::uint16_t>(1 + owner % 3), alice, invite.text());  // retransmitted elsewhere
+    farm[owner].take("SIP/2.0 404");
+    CHECK(farm.asked() == 0);
+    farm.at_rest();
+  }
+}
+
+TEST_CASE("a claim costs one round trip, and none at the home itself") {
+  Farm farm;
+  Ask invite;
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  farm.hops = 0;
+  farm.receive(farm.not_home_of(invite.call_id), alice, invite.text());
+  CHECK(farm.hops == 3);  // claim, claimed, and the copy at the second-ranked (which may be the asker itself, or not)
+  farm[farm.asked()].events.clear();
+  invite.branch = "z9hG4bKathome";
+  farm.hops = 0;
+  farm.receive(home, alice, invite.text());
+  CHECK(farm.hops == 1);
+  CHECK(farm.asked() == home);
+}
+
+TEST_CASE("a claim whose answer is lost is dropped, and made again with the retransmission") {
+  Farm farm;
+  Ask invite;
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  const std::uint16_t at = farm.not_home_of(invite.call_id);
+  farm.dead = home;
+  farm.receive(at, alice, invite.text());
+  CHECK(farm[at].engine.waiting_count() == 1);
+  farm[at].receive(alice, invite.text());
+  CHECK(farm[at].engine.waiting_count() == 1);
+  farm.advance(500);
+  CHECK(farm[at].engine.waiting_count() == 0);
+  CHECK(farm[at].dropped(sip::Drop::unclaimed) == 1);
+  farm.dead = 0;
+  farm.receive(at, alice, invite.text());
+  CHECK(farm.asked() == at);
+  farm[at].events.clear();
+}
+
+TEST_CASE("a home that does not know the one proposed gives nothing away") {
+  Farm farm;
+  Ask invite;
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  const std::uint16_t newcomer = farm.not_home_of(invite.call_id);
+  std::vector<std::uint16_t> without;
+  for (std::uint16_t number = 1; number <= 3; ++number) {
+    if (number != newcomer) without.push_back(number);
+  }
+  farm.view_of(home, without);
+  farm.receive(newcomer, alice, invite.text());
+  CHECK(farm.asked() == 0);
+  CHECK(farm[home].engine.directory_size() == 0);
+}
+
+TEST_CASE("responses reach the owner from wherever they arrive (DESIGN: ownership, RFC 3261 §18.1.2)") {
+  Farm farm;
+  const std::string at_bob = forwarded(farm, 1);
+  farm.receive(2, bob, reply(at_bob, "180 Ringing"));
+  farm[1].take("SIP/2.0 180");
+  farm.receive(3, bob, reply(at_bob, "200 OK"));
+  farm[1].take("SIP/2.0 200");
+  CHECK(farm[2].counters().passed_on == 1);
+  CHECK(farm[3].counters().passed_on == 1);
+}
+
+TEST_CASE("ACK and BYE of a forwarded call find its owner by Route (DESIGN: ownership)") {
+  Farm farm;
+  const std::string at_bob = forwarded(farm, 1);
+  farm.receive(2, bob, reply(at_bob, "200 OK"));
+  const std::string at_alice = farm[1].take("SIP/2.0 200");
+  farm[1].events.clear();
+  Ask ask;
+  ask.method = "ACK";
+  ask.branch = "z9hG4bKack";
+  ask.uri = "sip:bob@192.0.2.2:5062";
+  ask.to_tag = "bob";
+  ask.more = caller_route(at_alice);
+  farm.receive(3, alice, ask.text());
+  farm[1].take("ACK sip:bob@");
+  ask.method = "BYE";
+  ask.branch = "z9hG4bKbye";
+  ask.cseq = 2;
+  farm.receive(2, alice, ask.text());
+  const std::string bye = farm[1].take("BYE sip:bob@");
+  farm.receive(3, alice, ask.text());
+  farm[1].nothing_sent();
+  farm.receive(3, bob, reply(bye, "200 OK"));
+  farm[1].take("SIP/2.0 200");
+  CHECK(farm[1].take_event(sip::EventKind::call).state == sip::CallState::ended);
+  farm.at_rest();
+}
+
+TEST_CASE("a CANCEL anywhere finds its INVITE by the directory (RFC 3261 §9.2, DESIGN: directory)") {
+  Farm farm;
+  Ask invite;
+  const std::uint16_t owner = farm.not_home_of(invite.call_id);
+  const std::string at_bob = forwarded(farm, owner, invite);
+  farm.receive(owner, bob, reply(at_bob, "180 Ringing"));
+  farm[owner].take("SIP/2.0 180");
+  Ask cancel = invite;
+  cancel.method = "CANCEL";
+  farm.receive(farm.not_home_of(invite.call_id, owner), alice, cancel.text());
+  farm[owner].take("SIP/2.0 200");
+  farm[owner].take("CANCEL ");
+  farm.receive(owner, bob, reply(at_bob, "487 Request Terminated"));
+  farm[owner].take("ACK ");
+  farm[owner].take("SIP/2.0 487");
+  Ask ack = invite;  // to a relayed failure: it bears nothing of ours
+  ack.method = "ACK";
+  ack.to_tag = "bob";
+  farm.receive(farm.not_home_of(invite.call_id, owner), alice, ack.text());
+  farm[owner].advance(10'000);
+  for (const Sent& sent : farm[owner].sent) CHECK_FALSE(sent.text.starts_with("SIP/2.0 487"));
+  farm.at_rest();
+}
+
+TEST_CASE("a CANCEL that overtakes its INVITE waits for it at the home, then gets 481 (DESIGN: directory)") {
+  Farm farm;
+  Ask invite;
+  Ask cancel = invite;
+  cancel.method = "CANCEL";
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  const std::uint16_t at = farm.not_home_of(invite.call_id);
+  farm.receive(at, alice, cancel.text());
+  CHECK(farm[home].engine.waiting_count() == 1);
+  SUBCASE("it comes") {
+    farm.receive(at, alice, invite.text());
+    CHECK(farm[home].engine.waiting_count() == 0);
+    const std::uint64_t id = farm[at].take_event(sip::EventKind::request).id;
+    CHECK(farm[at].take_event(sip::EventKind::cancel).id == id);
+    farm[at].take("SIP/2.0 200");
+    farm[at].respond(id, 487);
+  }
+  SUBCASE("it does not") {
+    farm.advance(500);
+    farm[home].take("SIP/2.0 481");
+  }
+  farm.at_rest();
+}
+
+TEST_CASE("a flood of CANCELs and of claims waits up to a bound") {
+  sip::EngineConfig config = Bench::config(1);
+  config.epoch = 10;
+  config.waiting_max = 50;
+  Bench member{std::move(config)};
+  const std::vector<sip::FarmMember> view = {{1, 10, true, 0}, {2, 10, true, 0}};
+  member.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.set_view(view, now, out); });
+  for (int i = 0; i < 1'000; ++i) {
+    Ask ask;
+    ask.method = i % 2 == 0 ? "INVITE" : "CANCEL";
+    ask.call_id = "flood-" + std::to_string(i);
+    member.receive(alice, ask.text());
+    CHECK(member.engine.waiting_count() <= 50);
+  }
+  for (const sip::Event& event : member.events) member.respond(event.id, 404);
+  member.at_rest();
+}
+
+TEST_CASE("after the owner's death its calls' requests go on from any member, whoever gets them (DESIGN: death)") {
+  Farm farm;
+  const std::string at_bob = forwarded(farm, 1);
+  farm.receive(1, bob, reply(at_bob, "200 OK"));
+  const std::string at_alice = farm[1].take("SIP/2.0 200");
+  farm.dead = 1;
+  farm.view_of(2, {2, 3});
+  farm.view_of(3, {2, 3});
+  farm.run();
+  Ask ask;
+  ask.uri = "sip:bob@192.0.2.2:5062";
+  ask.to_tag = "bob";
+  ask.more = caller_route(at_alice);
+  ask.method = "ACK";
+  ask.branch = "z9hG4bKack";
+  farm.receive(2, alice, ask.text());
+  std::size_t acks = 0;
+  for (const std::uint16_t number : {std::uint16_t{2}, std::uint16_t{3}}) acks += farm[number].sent.size();
+  CHECK(acks == 1);
+  for (const std::uint16_t number : {std::uint16_t{2}, std::uint16_t{3}}) farm[number].sent.clear();
+  ask.method = "BYE";
+  ask.branch = "z9hG4bKbye";
+  ask.cseq = 2;
+  farm.receive(2, alice, ask.text());
+  farm.receive(3, alice, ask.text());  // and again, elsewhere
+  std::string bye;
+  std::size_t byes = 0;
+  for (const std::uint16_t number : {std::uint16_t{2}, std::uint16_t{3}}) {
+    for (const Sent& sent : farm[number].sent) {
+      if (sent.text.starts_with("BYE sip:bob@192.0.2.2:5062")) ++byes;
+    }
+  }
+  CHECK(byes == 1);
+}
+
+TEST_CASE("when homes move, owners note what they have there (DESIGN: view changes)") {
+  for (int i = 0; i < 12; ++i) {
+    Farm farm;
+    Ask invite;
+    invite.call_id = "moving-" + std::to_string(i);
+    const std::uint16_t home = farm.home_of(invite.call_id);
+    const std::uint16_t owner = farm.not_home_of(invite.call_id);
+    const std::uint16_t third = farm.not_home_of(invite.call_id, owner);
+    farm.receive(owner, alice, invite.text());
+    REQUIRE(farm.asked() == owner);
+    farm[owner].events.clear();
+    farm.dead = home;
+    farm.view_of(owner, {owner, third});
+    farm.view_of(third, {owner, third});
+    farm.run();
+    farm.receive(third, alice, invite.text());
+    CHECK(farm.asked() == 0);
+  }
+}
+
+TEST_CASE("new work goes to a clearly less busy member, and away from one that drains (DESIGN: placement)") {
+  Farm farm;
+  farm.loads = {0.9F, 0.1F, 0.9F};
+  farm.view({1, 2, 3});
+  farm.receive(1, alice, Ask{}.text());
+  CHECK(farm.asked() == 2);
+  farm[2].respond(farm[2].take_event(sip::EventKind::request).id, 404);
+  farm[2].take("SIP/2.0 404");  // over UDP any member may answer
+  farm.loads = {};
+  farm.draining = 3;
+  farm.view({1, 2, 3});
+  Ask other;
+  other.call_id = "call-2";
+  farm.receive(3, alice, other.text());
+  CHECK(farm.asked() != 3);
+  CHECK(farm.asked() != 0);
+}
+
+TEST_CASE("over a stream the answer leaves by the connection the request came on, through the member that holds it (RFC 3261 §18.2.2)") {
+  Farm farm;
+  farm.loads = {0.9F, 0.1F, 0.9F};
+  farm.view({1, 2, 3});
+  Ask invite;
+  invite.via = "SIP/2.0/TCP 192.0.2.1:5061";
+  const net::Hop stream = hop_of("192.0.2.1", 50'000, net::Transport::tcp, 5);
+  farm.receive(1, stream, invite.text());
+  CHECK(farm.asked() == 2);
+  farm[2].respond(farm[2].take_event(sip::EventKind::request).id, 404);
+  farm[2].nothing_sent();
+  farm.run();
+  const Sent sent = farm[1].take_sent("SIP/2.0 404");
+  CHECK(sent.hop.flow == 5);
+  CHECK(sent.hop.member == 0);
+}
+
+TEST_CASE("a flow of a member that is gone fails at once (RFC 5626)") {
+  Farm farm;
+  farm.view({1, 2, 3});
+  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
+  flow.member = 2;
+  farm.receive(1, alice, Ask{}.text());
+  REQUIRE(farm.asked() == 1);
+  farm.dead = 2;
+  farm.view_of(1, {1, 3});
+  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
+  farm[1].take("SIP/2.0 100");
+  farm[1].take("SIP/2.0 500");
+}
+
+TEST_CASE("a flow that breaks at another member is told to the owner of what was sent through it") {
+  Farm farm;
+  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
+  flow.member = 2;
+  farm.receive(1, alice, Ask{}.text());
+  REQUIRE(farm.asked() == 1);
+  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
+  farm[1].take("SIP/2.0 100");
+  farm.run();
+  const Sent sent = farm[2].take_sent("INVITE ");
+  farm[2].fail(sent.transaction);
+  farm.run();
+  farm[1].take("SIP/2.0 500");
+}
+
+TEST_CASE("no packet takes more than two hops, and garbage on the bus is counted (DESIGN: directory)") {
+  Farm farm;
+  sip::BusMessage message;
+  message.kind = sip::BusMessage::Kind::packet;
+  message.hop = alice;
+  message.hops = 2;
+  const std::string at_bob = forwarded(farm, 1);
+  const std::string response = reply(at_bob, "180 Ringing");
+  message.bytes = response;
+  std::string frame;
+  sip::append_bus_message(frame, message);
+  farm[2].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(3, frame, now, out); });
+  CHECK(farm[2].frames.empty());
+  farm[2].act([](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(3, "\x95nonsense", now, out); });
+  CHECK(farm[2].dropped(sip::Drop::bus_malformed) == 1);
+}
+
+TEST_CASE("notes of a bus that repeats itself make the directory no larger") {
+  Farm farm;
+  sip::BusMessage note;
+  note.kind = sip::BusMessage::Kind::note;
+  note.key = 42;
+  note.member = 3;
+  note.epoch = 10;
+  note.ttl_ms = UINT32_MAX;
+  std::string frame;
+  sip::append_bus_message(frame, note);
+  for (int i = 0; i < 10'000; ++i) {
+    farm[1].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(2, frame, now, out); });
+  }
+  CHECK(farm[1].engine.directory_size() == 1);
+  farm.at_rest();
+}

@@ -1,0 +1,107 @@
+#include "sip/relay_session.hpp"
+
+#include "engine_bench.hpp"
+
+using namespace sipfarm;
+using namespace sipfarm::sip;
+using namespace sipfarm::tests;
+using Kind = rtp::Command::Kind;
+
+namespace {
+
+struct Session {
+  rtp::PortPool ports;
+  RelaySession relay;
+  Output out;
+  std::string body;
+  std::uint64_t next_stream = 1;
+  const net::Address relay_address = net::Address::parse("192.0.2.100", 0).value();
+
+  explicit Session(int pairs = 20) {
+    for (int i = 0; i < pairs; ++i) ports.add(static_cast<std::uint16_t>(20'000 + 2 * i));
+  }
+  SdpOutcome pass(rtp::Side from, std::string_view sdp, std::int64_t now_ms = 0) {
+    out.clear();
+    body.clear();
+    return relay.pass(from, from == rtp::Side::a ? alice : bob, sdp, relay_address, ports, next_stream, now_ms, out, body);
+  }
+};
+
+std::string with_line(std::string_view sdp, const std::string& more) { return std::string{sdp} + more + "\r\n"; }
+std::string replaced(std::string_view sdp, std::string_view from, std::string_view to) {
+  std::string out{sdp};
+  return out.replace(out.find(from), from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Session, "offer and answer get the relay's ports, each side its own (RFC 3264 §5, §6)") {
+  CHECK(pass(rtp::Side::a, offer) == SdpOutcome::rewritten);
+  CHECK(has(body, "m=audio 20002 RTP/AVP 9 0"));  // what Bob sees is side b's
+  REQUIRE(out.media.size() == 1);
+  CHECK(out.media[0].kind == Kind::open_relay);
+  CHECK(out.media[0].remotes[0].rtp == net::Address::parse("192.0.2.1", 4'000));
+  CHECK(out.media[0].remotes[0].signalling == alice.remote);
+  CHECK(pass(rtp::Side::b, answer) == SdpOutcome::rewritten);
+  CHECK(has(body, "m=audio 20000 RTP/AVP 9"));
+  CHECK(out.media[0].kind == Kind::set_remote);
+  CHECK(out.media[0].side == rtp::Side::b);
+  CHECK(ports.taken() == 2);
+  relay.release(ports, 0, out);
+  CHECK(ports.taken() == 0);
+  CHECK_FALSE(relay.active());
+}
+
+TEST_CASE_FIXTURE(Session, "a line refused in the answer is closed, its ports given back (RFC 3264 §6)") {
+  pass(rtp::Side::a, with_line(offer, "m=video 4002 RTP/AVP 31"));
+  CHECK(ports.taken() == 4);
+  pass(rtp::Side::b, with_line(answer, "m=video 0 RTP/AVP 31"));
+  CHECK(ports.taken() == 2);
+  CHECK(has(body, "m=video 0 "));
+}
+
+TEST_CASE_FIXTURE(Session, "hold is told to the plane, and resumed (RFC 3264 §8.4)") {
+  pass(rtp::Side::a, offer);
+  pass(rtp::Side::b, answer);
+  pass(rtp::Side::a, with_line(offer, "a=sendonly"));
+  CHECK(out.media.back().kind == Kind::set_held);
+  CHECK(out.media.back().held);
+  pass(rtp::Side::a, offer);
+  CHECK_FALSE(out.media.back().held);
+}
+
+TEST_CASE_FIXTURE(Session, "an offer that comes late, in the 2xx, is the callee's (RFC 3261 §13.2.1)") {
+  CHECK(pass(rtp::Side::b, offer) == SdpOutcome::rewritten);
+  CHECK(has(body, "m=audio 20000 "));
+  CHECK(pass(rtp::Side::a, answer) == SdpOutcome::rewritten);
+  CHECK(has(body, "m=audio 20002 "));
+}
+
+TEST_CASE_FIXTURE(Session, "what comes again is rewritten the same way and moves no media") {
+  pass(rtp::Side::a, offer);
+  pass(rtp::Side::b, answer);
+  const std::string first = body;
+  std::string again;
+  CHECK(relay.pass_again(rtp::Side::b, answer, relay_address, again) == SdpOutcome::rewritten);
+  CHECK(again == first);
+}
+
+TEST_CASE("too few ports for all lines: none is taken, the plane hears nothing") {
+  Session session{3};
+  CHECK(session.pass(rtp::Side::a, with_line(offer, "m=video 4002 RTP/AVP 31")) == SdpOutcome::no_ports);
+  CHECK(session.ports.taken() == 0);
+  CHECK(session.out.media.empty());
+  CHECK_FALSE(session.relay.active());
+  CHECK(session.pass(rtp::Side::a, offer, 10'000) == SdpOutcome::rewritten);  // they have rested
+}
+
+TEST_CASE_FIXTURE(Session, "what is no SDP, or has too many lines, is left alone") {
+  CHECK(pass(rtp::Side::a, "hello") == SdpOutcome::untouched);
+  std::string many{offer};
+  for (int i = 0; i < 20; ++i) many += "m=audio 4000 RTP/AVP 0\r\n";
+  CHECK(pass(rtp::Side::a, many) == SdpOutcome::untouched);
+  const std::string multicast = replaced(offer, "IN IP4 192.0.2.1\r\nt=", "IN IP4 224.0.0.1\r\nt=");
+  pass(rtp::Side::a, multicast);
+  CHECK((body.empty() || body == multicast));
+  CHECK(ports.taken() == 0);
+}
