@@ -1,0 +1,41 @@
+"""The native core: SIP engine, UDP batches and the RTP plane, in C++ under `src/`."""
+
+from sipfarm.native._native import (
+    Batch,
+    Engine,
+    Event,
+    EventKind,
+    Hop,
+    Message,
+    NameAddr,
+    Output,
+    Plane,
+    PortPool,
+    StreamFramer,
+    UdpPort,
+    Uri,
+    build_info,
+    digest_response,
+    parse_credentials,
+    siphash,
+)
+
+__all__ = [
+    "Batch",
+    "Engine",
+    "Event",
+    "EventKind",
+    "Hop",
+    "Message",
+    "NameAddr",
+    "Output",
+    "Plane",
+    "PortPool",
+    "StreamFramer",
+    "UdpPort",
+    "Uri",
+    "build_info",
+    "digest_response",
+    "parse_credentials",
+    "siphash",
+]

@@ -1,0 +1,390 @@
+"""The native core: SIP engine, UDP batches, RTP plane."""
+
+import enum
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+def build_info() -> dict[str, str]:
+    """What this build was made of; goes into every benchmark record."""
+
+class Message:
+    """A SIP message: wire bytes and an index (RFC 3261 §7); immutable."""
+
+    @staticmethod
+    def parse(wire: bytes) -> Message:
+        """
+        Raises ValueError with the status an answer would carry and the reason.
+        """
+
+    @property
+    def is_request(self) -> bool: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def request_uri(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason_phrase(self) -> str: ...
+    @property
+    def wire(self) -> bytes: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def from_tag(self) -> str: ...
+    @property
+    def to_tag(self) -> str: ...
+    @property
+    def cseq(self) -> int: ...
+    @property
+    def max_forwards(self) -> int: ...
+    @property
+    def transaction(self) -> int: ...
+    @property
+    def hop(self) -> Hop: ...
+    @property
+    def transport(self) -> str: ...
+    @property
+    def source(self) -> tuple[str, int]: ...
+    def header(self, name: str) -> str | None:
+        """The first value, unfolded; compact forms and any case."""
+
+    def headers(self, name: str) -> list[str]:
+        """The value of each line, unfolded."""
+
+    def values(self, name: str) -> list[str]:
+        """The comma-separated values of all lines, unfolded."""
+
+class Uri:
+    """A SIP, SIPS or tel URI (RFC 3261 §19.1, RFC 3966)."""
+
+    @staticmethod
+    def parse(text: str) -> Uri:
+        """Raises ValueError."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def params(self) -> dict[str, str]: ...
+    @property
+    def text(self) -> str: ...
+    def aor(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+class NameAddr:
+    """name-addr or addr-spec with its header parameters (RFC 3261 §20.10)."""
+
+    @staticmethod
+    def parse(text: str) -> NameAddr:
+        """Raises ValueError."""
+
+    @property
+    def display(self) -> str: ...
+    @property
+    def uri(self) -> Uri: ...
+    @property
+    def params(self) -> dict[str, str]: ...
+
+class Hop:
+    """
+    Where a message came from or goes to: transport, far address, listening point, connection.
+    """
+
+    def __init__(
+        self, transport: str, host: str, port: int, local: int = 0, flow: int = 0, member: int = 0
+    ) -> None: ...
+    @property
+    def transport(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def local(self) -> int: ...
+    @property
+    def flow(self) -> int: ...
+    @property
+    def member(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+class Batch:
+    """Datagrams or whole messages on their way into the engine."""
+
+    def __init__(self) -> None: ...
+    def add(self, data: bytes, hop: Hop) -> None: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+
+class UdpPort:
+    """
+    A bound UDP socket driven with recvmmsg and sendmmsg; the descriptor stays the caller's.
+    """
+
+    def __init__(self, descriptor: int, local: int) -> None: ...
+    def receive(self, batch: Batch) -> int:
+        """Appends what is there, at most 64 datagrams; returns how many."""
+
+    def send(self, output: Output) -> list[tuple[int, int]]:
+        """
+        Sends this port's datagrams; returns (client transaction, errno) of the refused.
+        """
+
+class PortPool:
+    """
+    Even RTP ports that are bound already; a port rests before it is used again.
+    """
+
+    def __init__(self, rest_ms: int = 5000) -> None: ...
+    def add(self, port: int) -> bool: ...
+    def take(self, now_ms: int) -> int | None: ...
+    def give_back(self, port: int, now_ms: int) -> bool: ...
+    @property
+    def free(self) -> int: ...
+    @property
+    def resting(self) -> int: ...
+    @property
+    def taken(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+
+class Plane:
+    """The media plane's threads, as the control thread sees them."""
+
+    def __init__(
+        self,
+        pool: PortPool,
+        address: str,
+        advertise: str = "",
+        first_port: int = 20000,
+        last_port: int = 29999,
+        threads: int = 1,
+        spare_pairs: int = 64,
+        silence_timeout_ms: int = 60000,
+    ) -> None: ...
+    def replenish(self, now_ms: int) -> int:
+        """Binds ports ahead; bounded work per call."""
+
+    def apply(self, output: Output) -> None: ...
+    def open_echo(
+        self,
+        stream: int,
+        port: int,
+        rtp: tuple[str, int] | None,
+        rtcp: tuple[str, int] | None,
+        rtcp_mux: bool,
+    ) -> None: ...
+    def set_remote(
+        self, stream: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, rtcp_mux: bool
+    ) -> None: ...
+    def set_held(self, stream: int, held: bool) -> None: ...
+    def close(self, stream: int) -> None: ...
+    @property
+    def event_fd(self) -> int: ...
+    def poll_events(self) -> list[dict[str, Any]]: ...
+    def stats(self, stream: int) -> tuple[dict[str, int], dict[str, int]] | None: ...
+    def totals(self) -> dict[str, int]: ...
+    @property
+    def advertise(self) -> str: ...
+    def stop(self) -> None: ...
+
+class EventKind(enum.IntEnum):
+    REQUEST = 0
+
+    ACK = 1
+
+    CANCEL = 2
+
+    RESPONSE = 3
+
+    EXHAUSTED = 4
+
+    CALL = 5
+
+    RESOLVE = 6
+
+class Event:
+    """Something that Python decides on or is told of."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def call(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def hop(self) -> Hop: ...
+    @property
+    def message(self) -> Message | None: ...
+
+def siphash(key: bytes, data: bytes) -> int:
+    """SipHash-2-4 with a 16-byte key."""
+
+class Output:
+    """
+    What calls of the engine caused; performed by the driver and then cleared.
+    """
+
+    def __init__(self) -> None: ...
+    def take_events(self) -> list[Event]: ...
+    def stream_sends(self) -> list[tuple[Hop, bytes, int]]:
+        """(hop, bytes, client transaction) of what does not leave over UDP here."""
+
+    def sends(self) -> list[tuple[Hop, bytes, int]]:
+        """(hop, bytes, client transaction) of everything, in order."""
+
+    @property
+    def has_stream_sends(self) -> bool: ...
+    def take_frames(self) -> list[tuple[int, bytes]]:
+        """(member number, payload for its engine)."""
+
+    @property
+    def has_frames(self) -> bool: ...
+    @property
+    def has_events(self) -> bool: ...
+    @property
+    def media_commands(self) -> int: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+
+class Engine:
+    """
+    The SIP engine, sans-IO. What a call causes is added to the Output handed in.
+    """
+
+    def __init__(
+        self,
+        ports: PortPool,
+        *,
+        listens: Sequence[tuple[Hop, str, int]],
+        member: int,
+        epoch: int,
+        mark_key: bytes,
+        mark_key_id: int = 0,
+        previous_mark_key: bytes | None = None,
+        previous_mark_key_id: int = 1,
+        transaction_key: bytes,
+        media: str,
+        now_ms: int,
+        t1_ms: int = 500,
+        timer_c_ms: int = 185000,
+        transactions_max: int = 400000,
+        calls_max: int = 200000,
+        claims: bool = True,
+        reply_via_receiver: bool = False,
+    ) -> None: ...
+    def receive(self, batch: Batch, now_ms: int, out: Output) -> None: ...
+    def next_deadline_ms(self) -> int | None: ...
+    def expire(self, now_ms: int, out: Output) -> None: ...
+    def respond(
+        self,
+        transaction: int,
+        status: int,
+        reason: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        to_tag: str,
+        now_ms: int,
+        out: Output,
+    ) -> bool: ...
+    def retransmit(self, transaction: int, now_ms: int, out: Output) -> None: ...
+    def set_view(
+        self, members: Iterable[tuple[int, int, bool, float]], now_ms: int, out: Output
+    ) -> None:
+        """(number, epoch, ready, load 0..1) of each member that is not dead."""
+
+    def receive_bus(self, member: int, payload: bytes, now_ms: int, out: Output) -> None: ...
+    def forward(
+        self,
+        transaction: int,
+        targets: Iterable[tuple[str, str, Hop | None]],
+        relay: bool,
+        record_route: bool,
+        more: bool,
+        step_ms: int,
+        remove: Iterable[str],
+        add: Iterable[tuple[str, str]],
+        now_ms: int,
+        out: Output,
+    ) -> None: ...
+    def finish(self, transaction: int, now_ms: int, out: Output) -> None: ...
+    def request(
+        self,
+        key: int,
+        method: str,
+        uri: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        call_id: str,
+        hop: object,
+        now_ms: int,
+        out: Output,
+    ) -> bool: ...
+    def send_ack(
+        self,
+        uri: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        call_id: str,
+        hop: object,
+        now_ms: int,
+        out: Output,
+    ) -> bool: ...
+    def mint_tag(self, call_id: str) -> str: ...
+    def mint_contact(self, call_id: str, local: int = 0) -> str: ...
+    def mint_flow(self, flow: int, far: str) -> str: ...
+    def open_flow(self, text: str, far: str) -> tuple[int, int, int] | None:
+        """(member, epoch, flow) of a flow mark; None for a forged one."""
+
+    def resolved(
+        self, query: int, addresses: Iterable[tuple[str, int]], now_ms: int, out: Output
+    ) -> None: ...
+    def transport_failed(self, transaction: int, now_ms: int, out: Output) -> None: ...
+    def end_call(self, call: int, by: str, now_ms: int, out: Output) -> None: ...
+    def calls(self) -> list[dict[str, Any]]:
+        """A snapshot of the forwarded calls."""
+
+    def counters(self) -> dict[str, Any]: ...
+
+class StreamFramer:
+    """Splits a byte stream into SIP messages (RFC 3261 §18.3)."""
+
+    def __init__(self) -> None: ...
+    def feed(self, data: bytes) -> list[tuple[str, bytes]]:
+        """
+        The (kind, bytes) that became whole.
+
+        Kinds: message, ping (answer CRLF), crlf, error (close; bytes are the reason).
+        """
+
+def parse_credentials(
+    value: str,
+) -> tuple[str, str, str, str, str, str, str, str, str] | None:
+    """
+    (username, realm, nonce, uri, response, algorithm, cnonce, qop, nc) of an Authorization
+    (RFC 7616 §3.4); None if malformed.
+    """
+
+def digest_response(
+    algorithm: str, ha1: str, method: str, uri: str, nonce: str, cnonce: str, qop: str, nc: str
+) -> str:
+    """RFC 7616 §3.4.1 in hex; "" for an algorithm that is not known."""

@@ -1,0 +1,148 @@
+#include <nanobind/stl/string.h>
+
+#include "bind/bind.hpp"
+#include "rtp/plane.hpp"
+#include "rtp/port_pool.hpp"
+#include "sip/output.hpp"
+
+namespace sipfarm::bind {
+
+namespace {
+
+net::Address address_from(const std::string& host, std::uint16_t port) {
+  const auto address = net::Address::parse(host, port);
+  if (!address) throw nb::value_error("an IP literal is needed");
+  return *address;
+}
+
+rtp::Remote remote_from(nb::handle rtp_address, nb::handle rtcp_address, bool mux) {
+  rtp::Remote remote;
+  if (!rtp_address.is_none()) remote.rtp = address_from(nb::cast<std::string>(rtp_address[0]), nb::cast<std::uint16_t>(rtp_address[1]));
+  if (!rtcp_address.is_none()) {
+    remote.rtcp = address_from(nb::cast<std::string>(rtcp_address[0]), nb::cast<std::uint16_t>(rtcp_address[1]));
+  }
+  remote.rtcp_mux = mux;
+  return remote;
+}
+
+nb::dict counters_of(const rtp::SideCounters& counters) {
+  nb::dict out;
+  out["packets_in"] = counters.packets_in;
+  out["bytes_in"] = counters.bytes_in;
+  out["packets_out"] = counters.packets_out;
+  out["bytes_out"] = counters.bytes_out;
+  out["strangers"] = counters.strangers;
+  out["malformed"] = counters.malformed;
+  out["flooded"] = counters.flooded;
+  out["unsent"] = counters.unsent;
+  out["last_in_ms"] = counters.last_in_ms;
+  return out;
+}
+
+nb::list poll(rtp::Plane& plane) {
+  constexpr const char* kinds[] = {"latched", "silence", "closed", "failed"};
+  std::vector<rtp::Event> events;
+  plane.poll_events(events);
+  nb::list out;
+  for (const rtp::Event& event : events) {
+    nb::dict told;
+    told["kind"] = kinds[static_cast<std::size_t>(event.kind)];
+    told["stream"] = event.stream;
+    told["side"] = event.side == rtp::Side::a ? "a" : "b";
+    told["address"] = event.address.text();
+    told["a"] = counters_of(event.counters[0]);
+    told["b"] = counters_of(event.counters[1]);
+    out.append(told);
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_media(nb::module_& module) {
+  nb::class_<rtp::PortPool>(module, "PortPool", "Even RTP ports that are bound already; a port rests before it is used again.")
+      .def(nb::init<std::int64_t>(), nb::arg("rest_ms") = 5'000)
+      .def("add", &rtp::PortPool::add, nb::arg("port"))
+      .def("take",
+           [](rtp::PortPool& self, std::int64_t now_ms) -> nb::object {
+             const auto port = self.take(now_ms);
+             return port ? nb::object(nb::int_(*port)) : nb::object(nb::none());
+           },
+           nb::arg("now_ms"))
+      .def("give_back", &rtp::PortPool::give_back, nb::arg("port"), nb::arg("now_ms"))
+      .def_prop_ro("free", &rtp::PortPool::free)
+      .def_prop_ro("resting", &rtp::PortPool::resting)
+      .def_prop_ro("taken", &rtp::PortPool::taken)
+      .def_prop_ro("refused", &rtp::PortPool::refused);
+
+  nb::class_<rtp::Plane>(module, "Plane", "The media plane's threads, as the control thread sees them.")
+      .def("__init__",
+           [](rtp::Plane* self, rtp::PortPool& pool, const std::string& address, const std::string& advertise, std::uint16_t first_port,
+              std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms) {
+             rtp::PlaneConfig config;
+             config.address = address_from(address, 0);
+             if (!advertise.empty()) config.advertise = address_from(advertise, 0);
+             config.first_port = first_port;
+             config.last_port = last_port;
+             config.threads = threads;
+             config.spare_pairs = spare_pairs;
+             config.silence_timeout_ms = silence_timeout_ms;
+             new (self) rtp::Plane(config, pool);
+           },
+           nb::arg("pool"), nb::arg("address"), nb::arg("advertise") = "", nb::arg("first_port") = 20'000, nb::arg("last_port") = 29'999,
+           nb::arg("threads") = 1, nb::arg("spare_pairs") = 64, nb::arg("silence_timeout_ms") = 60'000, nb::keep_alive<1, 2>())
+      .def("replenish", &rtp::Plane::replenish, nb::arg("now_ms"), "Binds ports ahead; bounded work per call.")
+      .def("apply", [](rtp::Plane& self, const sip::Output& out) { if (!out.media.empty()) self.apply(out.media); }, nb::arg("output"))
+      .def("open_echo",
+           [](rtp::Plane& self, std::uint64_t stream, std::uint16_t port, nb::handle rtp_address, nb::handle rtcp_address, bool mux) {
+             const auto command = rtp::Command::open_echo(stream, port, remote_from(rtp_address, rtcp_address, mux));
+             self.apply({&command, 1});
+           },
+           nb::arg("stream"), nb::arg("port"), nb::arg("rtp").none(), nb::arg("rtcp").none(), nb::arg("rtcp_mux"))
+      .def("set_remote",
+           [](rtp::Plane& self, std::uint64_t stream, nb::handle rtp_address, nb::handle rtcp_address, bool mux) {
+             const auto command = rtp::Command::set_remote(stream, rtp::Side::a, remote_from(rtp_address, rtcp_address, mux));
+             self.apply({&command, 1});
+           },
+           nb::arg("stream"), nb::arg("rtp").none(), nb::arg("rtcp").none(), nb::arg("rtcp_mux"))
+      .def("set_held",
+           [](rtp::Plane& self, std::uint64_t stream, bool held) {
+             const auto command = rtp::Command::set_held(stream, held);
+             self.apply({&command, 1});
+           },
+           nb::arg("stream"), nb::arg("held"))
+      .def("close",
+           [](rtp::Plane& self, std::uint64_t stream) {
+             const auto command = rtp::Command::close(stream);
+             self.apply({&command, 1});
+           },
+           nb::arg("stream"))
+      .def_prop_ro("event_fd", &rtp::Plane::event_fd)
+      .def("poll_events", &poll)
+      .def("stats",
+           [](const rtp::Plane& self, std::uint64_t stream) -> nb::object {
+             const auto counters = self.stats(stream);
+             if (!counters) return nb::none();
+             return nb::make_tuple(counters_of((*counters)[0]), counters_of((*counters)[1]));
+           },
+           nb::arg("stream"))
+      .def("totals",
+           [](const rtp::Plane& self) {
+             const rtp::PlaneTotals totals = self.totals();
+             nb::dict out;
+             out["packets_relayed"] = totals.packets_relayed;
+             out["bytes_relayed"] = totals.bytes_relayed;
+             out["dropped"] = totals.dropped;
+             out["wakeups"] = totals.wakeups;
+             out["events_lost"] = totals.events_lost;
+             out["commands_refused"] = totals.commands_refused;
+             out["streams"] = totals.streams;
+             out["ports_bound"] = totals.ports_bound;
+             out["ports_foreign"] = totals.ports_foreign;
+             return out;
+           })
+      .def_prop_ro("advertise", [](const rtp::Plane& self) { return self.advertise().host(); })
+      .def("stop", &rtp::Plane::stop);
+}
+
+}  // namespace sipfarm::bind

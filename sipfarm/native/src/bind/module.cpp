@@ -1,0 +1,21 @@
+#include "bind/bind.hpp"
+
+namespace sipfarm::bind {
+
+NB_MODULE(_native, module) {
+  module.doc() = "The native core: SIP engine, UDP batches, RTP plane.";
+  nb::dict build;
+  build["version"] = SIPFARM_VERSION;
+  build["commit"] = SIPFARM_COMMIT;
+  build["build_type"] = SIPFARM_BUILD_TYPE;
+  build["sanitizers"] = SIPFARM_SANITIZERS;
+  build["compiler"] = __VERSION__;
+  module.def("build_info", [build]() { return nb::dict(build); }, "What this build was made of; goes into every benchmark record.");
+  bind_message(module);
+  bind_digest(module);
+  bind_net(module);
+  bind_media(module);
+  bind_engine(module);
+}
+
+}  // namespace sipfarm::bind

@@ -1,0 +1,123 @@
+#include "sip/compose.hpp"
+#include "sip/engine.hpp"
+#include "sip/route.hpp"
+#include "sip/uri.hpp"
+
+// What Python decides, and what it asks for.
+
+namespace sipfarm::sip {
+
+void Engine::retransmit(std::uint64_t transaction, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  transactions_.retransmit(transaction, out);
+}
+
+void Engine::finish(std::uint64_t transaction, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  forwarder_.finish(transaction, now_ms, out);
+}
+
+void Engine::resolved(std::uint64_t query, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  forwarder_.resolved(query, addresses, now_ms, out);
+}
+
+void Engine::end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  forwarder_.end_call(call, by, now_ms, out);
+}
+
+bool Engine::respond(std::uint64_t handle, const Answer& answer, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  ServerTransaction* transaction = transactions_.find_server(handle);
+  if (transaction == nullptr || !transaction->request) return false;
+  if (answer.to_tag.empty() && transaction->to_tag.empty()) transaction->to_tag = mint_tag(transaction->request->call_id());
+  if (!answer.to_tag.empty()) transaction->to_tag = answer.to_tag;
+  scratch_.clear();
+  append_response(scratch_, *transaction->request, transaction->source,
+                  {answer.status, answer.reason, transaction->to_tag, answer.headers, answer.body});
+  return transactions_.respond(handle, scratch_, answer.status, now_ms, out);
+}
+
+void Engine::forward(std::uint64_t transaction, std::span<const Target> targets, const ForwardOptions& options, std::int64_t now_ms,
+                     Output& out) {
+  const Turn turn{*this, now_ms, out};
+  forwarder_.forward(transaction, targets, options, now_ms, out);
+}
+
+bool Engine::compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const {
+  if (outgoing.hop) {
+    hop = *outgoing.hop;
+  } else {
+    const auto uri = Uri::parse(outgoing.uri);
+    const auto next = uri ? next_hop_of(core_.config, *uri) : std::nullopt;
+    if (!next || !next->known) return false;
+    hop = next->hop;
+  }
+  hop = sending_hop(core_.config, hop);
+  wire += outgoing.method;
+  wire += ' ';
+  wire += outgoing.uri;
+  wire += " SIP/2.0\r\n";
+  append_via_begin(wire, core_.config, hop);
+  core_.keys.append(wire, MarkKind::branch, core_.own_mark(client), outgoing.call_id);
+  if (hop.transport == net::Transport::udp) wire += ";rport";
+  wire += "\r\nMax-Forwards: 70\r\n";
+  wire += outgoing.headers;
+  wire += "Content-Length: ";
+  append_number(wire, outgoing.body.size());
+  wire += "\r\n\r\n";
+  wire += outgoing.body;
+  return true;
+}
+
+bool Engine::request(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  std::uint64_t client = 0;
+  ClientTransaction* transaction = transactions_.open_client(method_of(outgoing.method), User::tasks, key, client);
+  if (transaction == nullptr) return false;
+  if (!compose_outgoing(outgoing, client, transaction->hop, transaction->request)) {
+    transactions_.drop_client(client);
+    return false;
+  }
+  transactions_.start(client, now_ms, out);
+  return true;
+}
+
+bool Engine::send_ack(const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  scratch_.clear();
+  net::Hop hop;
+  if (!compose_outgoing(outgoing, next_tag_++ & OwnerMark::handle_max, hop, scratch_)) return false;
+  out.send(hop, scratch_);
+  return true;
+}
+
+std::string Engine::mint_tag(std::string_view call_id) {
+  std::string tag;
+  core_.keys.append(tag, MarkKind::tag, core_.own_mark(next_tag_++ & OwnerMark::handle_max), call_id);
+  return tag;
+}
+
+std::string Engine::mint_flow(std::uint32_t flow, std::string_view far) const {
+  std::string text;
+  core_.keys.append(text, MarkKind::path, core_.own_mark(flow), far);
+  return text;
+}
+
+std::string Engine::mint_contact(std::string_view call_id, std::uint16_t local) const {
+  const Listen& listen = core_.config.listens[local < core_.config.listens.size() ? local : 0];
+  std::string uri = "sip:";
+  core_.keys.append(uri, MarkKind::contact, core_.own_mark(0), call_id);
+  uri += '@';
+  uri += listen.host;
+  uri += ':';
+  append_number(uri, listen.port);
+  if (listen.transport != net::Transport::udp) {
+    uri += ";transport=";
+    uri += net::uri_text(listen.transport);
+  }
+  return uri;
+}
+
+}  // namespace sipfarm::sip

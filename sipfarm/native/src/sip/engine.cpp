@@ -1,0 +1,282 @@
+#include "sip/engine.hpp"
+
+#include "sip/compose.hpp"
+#include "sip/headers.hpp"
+#include "sip/route.hpp"
+#include "sip/stun.hpp"
+#include "sip/text.hpp"
+
+namespace sipfarm::sip {
+
+namespace {
+
+constexpr std::string_view magic_cookie = "z9hG4bK";
+
+TransactionLayer::Limits limits_of(const EngineConfig& config) noexcept {
+  return {config.transactions_max, config.transactions_max + config.transactions_max / 2, config.messages_bytes_max};
+}
+
+Event request_event(EventKind kind, std::uint64_t transaction, MessageRef message, const net::Hop& source) {
+  Event event;
+  event.kind = kind;
+  event.id = transaction;
+  event.message = std::move(message);
+  event.hop = source;
+  return event;
+}
+
+}  // namespace
+
+Engine::Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms)
+    : core_{std::move(config), ports, now_ms},
+      transactions_{core_.wheel, core_.config.timers, core_.config.transaction_key, limits_of(core_.config)},
+      forwarder_{core_, transactions_},
+      view_{core_.config.member, core_.config.epoch, core_.config.transaction_key},
+      directory_{core_.config.directory_max},
+      born_ms_{now_ms} {
+  view_.set({});
+}
+
+void Engine::receive(const net::Batch& batch, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  for (const net::Batch::Item& item : batch.items()) receive_one(item, now_ms, out);
+}
+
+void Engine::receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out) {
+  ++core_.counters.received;
+  if (is_stun(item.bytes)) {
+    scratch_.clear();
+    if (append_binding_response(scratch_, item.bytes, item.hop.remote)) out.send(item.hop, scratch_);
+    core_.counters.drop(Drop::keepalive);
+    return;
+  }
+  if (text::trim(item.bytes).empty()) {
+    core_.counters.drop(Drop::keepalive);
+    return;
+  }
+  receive_sip(item.bytes, {item.hop}, now_ms, out);
+}
+
+void Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  if (core_.messages.bytes() > core_.config.messages_bytes_max) {
+    core_.counters.drop(Drop::limit);
+    return;
+  }
+  bool ok = false;
+  MessageRef message = core_.messages.parse(bytes, ok);
+  if (!ok) {
+    core_.counters.drop(Drop::malformed);
+    answer_malformed(*message, arrival.hop, out);
+    return;
+  }
+  if (message->is_request()) {
+    ++core_.counters.requests;
+    receive_request(std::move(message), arrival, now_ms, out);
+    return;
+  }
+  ++core_.counters.responses;
+  receive_response(message, arrival, now_ms, out);
+}
+
+void Engine::answer_malformed(const Message& request, const net::Hop& source, Output& out) {
+  const ParseFailure& failure = request.failure();
+  const bool answerable = failure.status != 0 && request.is_request() && request.method() != Method::ack &&
+                          !request.top_via().host.empty() && !request.value(Header::from).empty() &&
+                          !request.value(Header::to).empty() && !request.call_id().empty() && !request.value(Header::cseq).empty();
+  if (!answerable) {
+    core_.counters.drop(Drop::unanswerable);
+    return;
+  }
+  scratch_.clear();
+  const std::string tag = mint_tag(request.call_id());
+  append_response(scratch_, request, source, {failure.status, failure.reason, tag, {}, {}});
+  out.send(reply_hop(request.top_via(), source), scratch_);
+}
+
+void Engine::receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  const std::string_view branch = response->top_via().branch;
+  const auto mark = branch.size() >= magic_cookie.size() + mark_chars && branch.starts_with(magic_cookie)
+                        ? core_.keys.open(MarkKind::branch, branch.substr(magic_cookie.size(), mark_chars), response->call_id())
+                        : std::nullopt;
+  if (!mark) {
+    core_.counters.drop(Drop::foreign_response);
+    return;
+  }
+  if (!core_.is_own(*mark)) {
+    const bool passed = view_.is_live(mark->member, mark->epoch) && pass_on(mark->member, response->wire(), arrival, true, out);
+    if (!passed) core_.counters.drop(Drop::no_owner);
+    return;
+  }
+  const ClientTransaction* transaction = transactions_.find_client(mark->handle);
+  if (transaction == nullptr) {
+    core_.counters.drop(Drop::stale_response);
+    return;
+  }
+  const User user = transaction->user;
+  // Behind us nobody, and no answer to our CANCEL: it would go nowhere (RFC 3261 §16.7 step 3).
+  if (user == User::forward && response->status() > 100 && response->method() != Method::cancel && !via_at(*response, 1)) {
+    core_.counters.drop(Drop::foreign_response);
+    return;
+  }
+  const std::uint64_t user_id = transaction->user_id;
+  const std::uint32_t branch_index = transaction->branch_index;
+  if (!transactions_.receive_response(mark->handle, *response, now_ms, out)) {
+    ++core_.counters.retransmissions;
+    return;
+  }
+  if (response->method() == Method::cancel) return;
+  if (user == User::forward) {
+    forwarder_.receive_response(user_id, branch_index, response, arrival.hop, now_ms, out);
+  } else if (user == User::tasks) {
+    Event event = request_event(EventKind::response, user_id, response, arrival.hop);
+    event.status = static_cast<std::uint16_t>(response->status());
+    out.events.push_back(std::move(event));
+  }
+}
+
+void Engine::receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  const bool in_dialog = !request->to_tag().empty();
+  const OwnRoute route = request->find(Header::route) != nullptr ? own_route_of(core_, *request) : OwnRoute{};
+  const auto owner = !in_dialog || arrival.settled ? std::nullopt : route.mark ? route.mark : dialog_mark_of(*request);
+  if (owner && !core_.is_own(*owner) && view_.is_live(owner->member, owner->epoch)) {
+    if (!pass_on(owner->member, request->wire(), arrival, true, out)) core_.counters.drop(Drop::hop_limit);
+    return;
+  }
+  if (request->method() == Method::ack) {
+    const auto mark = in_dialog ? dialog_mark_of(*request) : std::nullopt;
+    receive_ack(request, arrival, route, mark && core_.is_own(*mark), now_ms, out);
+    return;
+  }
+  if (request->method() == Method::cancel) {
+    receive_cancel(std::move(request), arrival, now_ms, out);
+    return;
+  }
+  std::uint64_t handle = 0;
+  if (transactions_.match_server(*request, request->method(), handle) != nullptr) {
+    ++core_.counters.retransmissions;
+    transactions_.receive_request(handle, Input::request, now_ms, out);
+    return;
+  }
+  const bool idempotent = request->method() == Method::register_ || request->method() == Method::options;
+  const bool ours = owner && core_.is_own(*owner);
+  if (!arrival.settled && !ours && !idempotent && core_.config.claims && !view_.alone()) {
+    claim(std::move(request), arrival, now_ms, out);
+    return;
+  }
+  const bool awaited = !cancels_by_key_.empty() && request->method() == Method::invite;
+  const std::uint64_t key = awaited ? transaction_key(core_.config.transaction_key, *request, Method::invite) : 0;
+  if (in_dialog && forwarder_.belongs(*request, route)) {
+    forwarder_.forward_in_dialog(std::move(request), arrival.hop, route, now_ms, out);
+  } else {
+    open_request(std::move(request), arrival.hop, now_ms, out);
+  }
+  if (!awaited) return;
+  for (Waiting& cancel : take_cancels(key)) receive_cancel(std::move(cancel.request), cancel.arrival, now_ms, out);
+}
+
+void Engine::receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms,
+                         Output& out) {
+  std::uint64_t handle = 0;
+  const ServerTransaction* transaction = transactions_.match_server(*ack, Method::invite, handle);
+  if (transaction != nullptr && transaction->state != State::accepted) {
+    transactions_.receive_request(handle, Input::ack, now_ms, out);
+    return;
+  }
+  if (in_own_dialog) {
+    out.events.push_back(request_event(EventKind::ack, handle, ack, arrival.hop));
+    return;
+  }
+  // Where the dialog's owner is gone, this may be the ACK to a failure that another member answered with.
+  const bool known_here = transaction != nullptr || (route.mark && core_.is_own(*route.mark));
+  if (!known_here && !arrival.settled && core_.config.claims && !view_.alone()) {
+    look_up(ack, arrival, now_ms, out);
+    return;
+  }
+  if (!ack->to_tag().empty() && forwarder_.belongs(*ack, route)) {
+    forwarder_.forward_in_dialog(ack, arrival.hop, route, now_ms, out);
+    return;
+  }
+  core_.counters.drop(Drop::foreign_ack);
+}
+
+void Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  std::uint64_t own = 0;
+  if (transactions_.match_server(*cancel, Method::cancel, own) != nullptr) {
+    ++core_.counters.retransmissions;
+    transactions_.receive_request(own, Input::request, now_ms, out);
+    return;
+  }
+  std::uint64_t invite = 0;
+  ServerTransaction* transaction = transactions_.match_server(*cancel, Method::invite, invite);
+  if (transaction == nullptr && !arrival.waited && core_.config.claims && !view_.alone()) {
+    if (!arrival.settled) return look_up(std::move(cancel), arrival, now_ms, out);
+    const std::uint64_t key = transaction_key(core_.config.transaction_key, *cancel, Method::invite);
+    return wait_for_invite(key, std::move(cancel), arrival, now_ms);
+  }
+  if (transactions_.open_server(cancel, arrival.hop, now_ms, own) == nullptr) {
+    core_.counters.drop(Drop::limit);
+    return;
+  }
+  std::string tag = transaction != nullptr ? transaction->to_tag : std::string{};  // that of the INVITE's answers (RFC 3261 §9.2)
+  if (tag.empty()) core_.keys.append(tag, MarkKind::tag, core_.own_mark(invite), cancel->call_id());
+  respond(own, {transaction != nullptr ? 200 : 481, {}, {}, {}, tag}, now_ms, out);
+  if (transaction == nullptr || transaction->cancelled || transaction->status >= 200) return;
+  transaction->cancelled = true;
+  if (transaction->user == User::forward) {
+    std::string reason;
+    for (const Line& line : cancel->lines()) {
+      if (line.header == Header::reason) reason += "Reason: " + std::string{cancel->value(line)} + "\r\n";
+    }
+    forwarder_.cancel(transaction->user_id, reason, now_ms, out);
+    return;
+  }
+  out.events.push_back(request_event(EventKind::cancel, invite, std::move(cancel), arrival.hop));
+}
+
+void Engine::open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out) {
+  std::uint64_t handle = 0;
+  ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, handle);
+  if (transaction == nullptr) {
+    core_.counters.drop(Drop::limit);
+    scratch_.clear();
+    append_response(scratch_, *request, source, {503, {}, mint_tag(request->call_id()), "Retry-After: 5\r\n", {}});
+    out.send(reply_hop(request->top_via(), source), scratch_);
+    return;
+  }
+  transaction->user = User::tasks;
+  out.events.push_back(request_event(EventKind::request, handle, std::move(request), source));
+}
+
+void Engine::expire(std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  fired_.clear();
+  core_.wheel.expire(now_ms, [&](const ExpiredTimer& timer) {
+    if (TransactionLayer::owns(timer.payload)) {
+      transactions_.expire(timer.payload, now_ms, out, fired_);
+    } else if (Forwarder::owns(timer.payload)) {
+      forwarder_.expire(timer.payload, now_ms, out);
+    } else {
+      expire_waiting(timer.payload & ((std::uint64_t{1} << 40) - 1), now_ms, out);
+    }
+  });
+  tell(fired_, now_ms, out);
+}
+
+void Engine::tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out) {
+  for (const Fired& what : fired) {
+    const int status = what.what == Fired::What::timeout ? 408 : 503;
+    if (what.user == User::forward && what.what == Fired::What::server_ended) {
+      forwarder_.server_ended(what.user_id, now_ms, out);
+    } else if (what.user == User::forward) {
+      forwarder_.fail_branch(what.user_id, what.branch_index, what.handle, status, now_ms, out);
+    } else if (what.user == User::tasks && what.what != Fired::What::server_ended) {
+      Event event;
+      event.kind = EventKind::response;
+      event.id = what.user_id;
+      event.status = static_cast<std::uint16_t>(status);
+      out.events.push_back(std::move(event));
+    }
+  }
+}
+
+}  // namespace sipfarm::sip

@@ -1,0 +1,189 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "net/udp_socket.hpp"
+#include "rtp/port_pool.hpp"
+#include "sip/bus_frame.hpp"
+#include "sip/core.hpp"
+#include "sip/directory.hpp"
+#include "sip/farm_view.hpp"
+#include "sip/forwarder.hpp"
+#include "sip/output.hpp"
+#include "sip/transaction_layer.hpp"
+
+namespace sipfarm::sip {
+
+/// How a packet came to this member.
+struct Arrival {
+  net::Hop hop;
+  bool settled = false;   // this member is its owner: no more looking up
+  std::uint8_t hops = 0;  // members that passed it on
+  bool waited = false;    // a CANCEL whose INVITE did not come in time
+};
+
+/// The way of a SIP packet: parse, protect, classify, and then forward, absorb, pass on to its owner, or tell Python. Sans-IO: each call
+/// adds to the output what is to be done. engine.cpp is the line, decisions.cpp what Python answers, ownership.cpp the other members.
+class Engine {
+ public:
+  Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms);
+
+  void receive(const net::Batch& batch, std::int64_t now_ms, Output& out);
+  /// Never later than the next thing to do; nothing when there is none.
+  std::optional<std::int64_t> next_deadline_ms() const noexcept { return core_.wheel.next_deadline_ms(); }
+  void expire(std::int64_t now_ms, Output& out);
+
+  // decisions
+  struct Answer {
+    int status = 500;
+    std::string_view reason;
+    std::string_view headers;  // whole lines
+    std::string_view body;
+    std::string_view to_tag;   // "": the engine's own for this transaction
+  };
+  /// False: the transaction has ended, or was answered finally before.
+  bool respond(std::uint64_t transaction, const Answer& answer, std::int64_t now_ms, Output& out);
+  /// The last response again (a 2xx until its ACK, RFC 3261 §13.3.1.4).
+  void retransmit(std::uint64_t transaction, std::int64_t now_ms, Output& out);
+  void forward(std::uint64_t transaction, std::span<const Target> targets, const ForwardOptions& options, std::int64_t now_ms, Output& out);
+  void finish(std::uint64_t transaction, std::int64_t now_ms, Output& out);
+
+  // the farm as a user agent
+  struct Outgoing {
+    std::string_view method;
+    std::string_view uri;
+    std::string_view headers;  // whole lines: From, To, Call-ID, CSeq, Route, Contact …
+    std::string_view body;
+    std::string_view call_id;
+    std::optional<net::Hop> hop;  // without it: by the first Route or the Request-URI
+  };
+  /// Sends a request; its responses come as events with `key`. False: no hop is known for it, or a limit is reached.
+  bool request(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out);
+  /// ACK to a 2xx (RFC 3261 §13.2.2.4): sent once, not a transaction.
+  bool send_ack(const Outgoing& outgoing, std::int64_t now_ms, Output& out);
+  std::string mint_tag(std::string_view call_id);
+  std::string mint_contact(std::string_view call_id, std::uint16_t local) const;
+
+  /// Names a connection of this member for a binding's Path (RFC 5626 §5.2); `far` is what the mark is bound to.
+  std::string mint_flow(std::uint32_t flow, std::string_view far) const;
+  /// Whose connection a flow mark names; nothing for a forged one.
+  std::optional<OwnerMark> open_flow(std::string_view text, std::string_view far) const noexcept {
+    return core_.keys.open(MarkKind::path, text, far);
+  }
+
+  void resolved(std::uint64_t query, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out);
+  void transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out);
+  void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
+
+  // the farm
+  /// Who is there now. Membership changes move homes: live transactions are noted at the new ones.
+  void set_view(std::span<const FarmMember> members, std::int64_t now_ms, Output& out);
+  /// What another member's engine told this one: messages one after the other.
+  void receive_bus(std::uint16_t from, std::string_view payload, std::int64_t now_ms, Output& out);
+  std::size_t directory_size() const noexcept { return directory_.size(); }
+  std::size_t waiting_count() const noexcept { return waiting_.size(); }
+
+  Forwarder& forwarder() noexcept { return forwarder_; }
+  TransactionLayer& transactions() noexcept { return transactions_; }
+  const Core& core() const noexcept { return core_; }
+
+ private:
+  /// What left during one call for flows of other members becomes bus messages, and what failed is told.
+  class Turn {
+   public:
+    Turn(Engine& engine, std::int64_t now_ms, Output& out) noexcept : engine_{engine}, now_ms_{now_ms}, out_{out}, begin_{out.sends.size()} {}
+    ~Turn() { engine_.send_through_members(begin_, now_ms_, out_); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Engine& engine_;
+    std::int64_t now_ms_;
+    Output& out_;
+    std::size_t begin_;
+  };
+  /// A packet that waits for the directory: its claim's answer, or (a CANCEL at the home) the claim itself.
+  struct Waiting {
+    std::uint64_t key = 0;
+    MessageRef request;
+    Arrival arrival;
+    bool is_cancel = false;
+    TimerId timer = TimerId::none;
+    std::uint8_t tries = 0;
+  };
+  /// Another member, as far as notes have been told to it.
+  struct Peer {
+    std::uint32_t epoch = 0;
+    bool ready = false;
+    bool told = false;          // it has confirmed that it got all
+    std::int64_t again_ms = 0;  // tried again then, while it is not ready
+  };
+
+  // engine.cpp
+  void receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out);
+  void receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  void receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  void receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  void receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms, Output& out);
+  void receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  void open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
+  void answer_malformed(const Message& request, const net::Hop& source, Output& out);
+  void tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out);
+
+  // decisions.cpp
+  bool compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const;
+
+  // ownership.cpp
+  std::optional<OwnerMark> dialog_mark_of(const Message& request) const noexcept;
+  bool pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, bool settled, Output& out);
+  void claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
+  void look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  std::optional<Directory::Owner> test_and_set(std::uint64_t key, Directory::Owner proposed, std::int64_t now_ms, Output& out);
+  void put(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms);
+  void tidy_directory(std::int64_t now_ms);
+  void enter(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms, Output& out);
+  void wait_for_invite(std::uint64_t key, MessageRef cancel, const Arrival& arrival, std::int64_t now_ms);
+  std::vector<Waiting> take_cancels(std::uint64_t key);
+  void hand_over(MessageRef request, const Arrival& arrival, Directory::Owner owner, std::int64_t now_ms, Output& out);
+  void copy_entry(std::uint64_t key, Directory::Owner owner, std::uint16_t second, std::int64_t now_ms, Output& out);
+  std::uint64_t wait(Waiting waiting, std::int64_t now_ms);
+  void expire_waiting(std::uint64_t id, std::int64_t now_ms, Output& out);
+  void answer_claim(std::uint16_t from, const BusMessage& claim, std::int64_t now_ms, Output& out);
+  void receive_claimed(const BusMessage& answer, std::int64_t now_ms, Output& out);
+  void receive_bus_message(std::uint16_t from, const BusMessage& message, std::int64_t now_ms, Output& out);
+  void greet(std::int64_t now_ms, Output& out);
+  void note_to(std::uint16_t member, std::int64_t now_ms, Output& out);
+  void note_again(std::int64_t now_ms, Output& out, const FarmView& before);
+  void claim_again(std::int64_t now_ms, Output& out);
+  void hear_sync(std::uint16_t from, std::int64_t now_ms, Output& out);
+  /// Whether everybody who was there before has told this member what it is home of; until then it grants no claim.
+  bool is_settled() const noexcept { return unheard_.empty(); }
+  void send_through_members(std::size_t begin, std::int64_t now_ms, Output& out);
+  void tell_member(std::uint16_t member, const BusMessage& message, Output& out);
+
+  Core core_;
+  TransactionLayer transactions_;
+  Forwarder forwarder_;
+  FarmView view_;
+  Directory directory_;
+  bool directory_tick_ = false;  // a timer that tidies it is set
+  std::unordered_map<std::uint64_t, Waiting> waiting_;
+  std::unordered_map<std::uint64_t, std::uint64_t> claims_by_key_;
+  std::unordered_multimap<std::uint64_t, std::uint64_t> cancels_by_key_;
+  std::uint64_t next_waiting_ = 1;
+  std::unordered_map<std::uint16_t, Peer> peers_;
+  std::vector<Directory::Owner> unheard_;  // members that were there when this one came
+  std::int64_t born_ms_;
+  std::vector<Fired> fired_;
+  std::string scratch_;
+  std::string frame_;
+  std::uint64_t next_tag_ = 1;
+};
+
+}  // namespace sipfarm::sip

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/hop.hpp"
+#include "rtp/commands.hpp"
+#include "sip/message_pool.hpp"
+
+namespace sipfarm::sip {
+
+/// What Python is told. Nothing else of what passes reaches it.
+enum class EventKind : std::uint8_t {
+  request,    // a new request, or one within a dialog of ours: `id` is its server transaction
+  ack,        // ACK to a 2xx of ours
+  cancel,     // the INVITE of server transaction `id` was cancelled; the CANCEL is answered already
+  response,   // to a request that Python sent: `id` is Python's key; without a message: timeout (408) or transport error (503)
+  exhausted,  // every branch of server transaction `id` failed, the best with `status`; more targets are asked for
+  call,       // a forwarded call: `call` is its handle, `state` what became of it, `id` its INVITE's server transaction (0 at its end)
+  resolve,    // `text` host, `number` port, of query `id`: the resolver is to answer
+};
+
+enum class CallState : std::uint8_t { ringing, answered, ended, failed };
+
+struct Event {
+  EventKind kind = EventKind::request;
+  CallState state = CallState::ringing;
+  std::uint16_t status = 0;
+  std::uint16_t number = 0;
+  std::uint64_t id = 0;
+  std::uint64_t call = 0;
+  MessageRef message;
+  net::Hop hop;
+  std::string text;
+};
+
+/// One message to be sent; its bytes stand in the output's arena.
+struct Send {
+  net::Hop hop;
+  std::uint32_t begin = 0;
+  std::uint32_t length = 0;
+  std::uint64_t transaction = 0;  // client transaction to tell of a transport error; 0: nobody
+};
+
+/// Bytes for another member's engine.
+struct BusFrame {
+  std::uint16_t member = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t length = 0;
+};
+
+/// Everything one call of the engine caused. The caller performs it and may then reuse the object.
+struct Output {
+  std::string arena;
+  std::vector<Send> sends;
+  std::vector<BusFrame> frames;
+  std::vector<rtp::Command> media;
+  std::vector<Event> events;
+
+  std::string_view bytes(const Send& send) const noexcept { return {arena.data() + send.begin, send.length}; }
+  std::string_view bytes(const BusFrame& frame) const noexcept { return {arena.data() + frame.begin, frame.length}; }
+
+  void send(const net::Hop& hop, std::string_view bytes, std::uint64_t transaction = 0) {
+    const auto begin = static_cast<std::uint32_t>(arena.size());
+    arena.append(bytes);
+    sends.push_back({hop, begin, static_cast<std::uint32_t>(bytes.size()), transaction});
+  }
+  void frame(std::uint16_t member, std::string_view bytes) {
+    const auto begin = static_cast<std::uint32_t>(arena.size());
+    arena.append(bytes);
+    frames.push_back({member, begin, static_cast<std::uint32_t>(bytes.size())});
+  }
+  void clear() noexcept {
+    arena.clear();
+    sends.clear();
+    frames.clear();
+    media.clear();
+    events.clear();
+  }
+};
+
+}  // namespace sipfarm::sip
