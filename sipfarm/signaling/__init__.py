@@ -1,0 +1,1 @@
+"""The transaction users of a member: registrar, authentication, routing, dialogs. Sans-IO."""

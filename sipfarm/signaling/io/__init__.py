@@ -1,0 +1,1 @@
+"""Shells of signaling: sockets, streams and the driver of the engine."""

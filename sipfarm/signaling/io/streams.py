@@ -1,0 +1,341 @@
+"""The connections of a member: accepted, opened, found by flow or by address, and bounded."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Final, Protocol
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from sipfarm.base.net import Transport
+from sipfarm.native import Hop
+from sipfarm.signaling.io.acceptor import Acceptor
+from sipfarm.signaling.io.connection import (
+    Connection,
+    ConnectionLimits,
+    Framing,
+    Place,
+    StreamFraming,
+)
+from sipfarm.signaling.io.resolver import Candidate
+from sipfarm.signaling.io.tls import Certificates, client_context
+from sipfarm.signaling.io.websocket import WebSocketFraming
+
+CONNECT_TIMEOUT_S: Final = 5.0  # TLS handshake included
+CLOSE_ALL_S: Final = 30.0  # in which a draining member closes its connections
+CLOSE_PAUSE_S_MAX: Final = 0.5
+CLOSING_S: Final = 5.0  # for what is queued to a peer that we close; then it is thrown away
+OPENING_MAX: Final = 1_024
+NAMES_MAX: Final = 4_096  # addresses whose name is known
+
+OPENED_BY_US: Final = frozenset({"tcp", "tls"})
+"""A WebSocket is opened by its client only (RFC 7118 §5)."""
+
+Receive = Callable[[Iterable[tuple[bytes, Hop]]], None]
+Failed = Callable[[int], None]
+Remote = tuple[str, str, int, str]
+"""Transport, host, port, and the name that its certificate must have."""
+
+
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the pool. A source is one address; behind a balancer that rewrites addresses all
+    phones are one source.
+    """
+
+    connections_max: int = 50_000
+    per_source_max: int = 1_000
+    handshakes_max: int = 1_024
+    handshakes_per_source_max: int = 128
+    handshake_s: float = 10.0
+    look_s: float = 2.0  # how often connections are looked at for being overdue
+    verify_names: bool = True
+    """Whether a TLS server that was found by its name must prove it (RFC 5922 §7)."""
+    connection: ConnectionLimits = ConnectionLimits()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.per_source_max <= self.connections_max:
+            raise ValueError("per_source_max must be in 1..connections_max")
+        if not 0 < self.handshakes_per_source_max <= self.handshakes_max:
+            raise ValueError("handshakes_per_source_max must be in 1..handshakes_max")
+
+
+class Streams:
+    """The pool; it is asked by the driver, and tells it what came and what could not be sent."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        receive: Receive,
+        failed: Failed,
+        log: FilteringBoundLogger,
+        first_flow: int,
+        settings: StreamSettings | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """`first_flow`: drawn at random, so that a flow of an earlier life means nothing."""
+        self.receive = receive
+        self.settings = settings or StreamSettings()
+        self.limits = self.settings.connection
+        self.refused: Counter[str] = Counter()
+        """How many connections were closed by us, by reason."""
+        self._failed = failed
+        self._group = group
+        self._log = log
+        self._certificates = certificates
+        self._loop = asyncio.get_running_loop()
+        self._by_flow: dict[int, Connection] = {}
+        self._by_remote: dict[Remote, Connection] = {}
+        self._per_source: Counter[str] = Counter()
+        self._remotes: dict[int, Remote] = {}
+        self._opening = 0
+        self._names: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._acceptors: list[Acceptor] = []
+        self._next_flow = first_flow % 0xFFFF_FFFF + 1
+        self._closing: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def count(self) -> int:
+        return len(self._by_flow)
+
+    @property
+    def handshakes(self) -> int:
+        """Connections that are not yet through TLS."""
+        return sum(acceptor.handshakes for acceptor in self._acceptors)
+
+    def now_s(self) -> float:
+        return self._loop.time()
+
+    def has(self, flow: int) -> bool:
+        """Whether a connection of this member is still there."""
+        return flow in self._by_flow
+
+    async def listen(
+        self, listener: socket.socket, local: int, transport: Transport = Transport.TCP
+    ) -> None:
+        """Accept connections on a bound socket."""
+        certificates = self._certificates if transport.is_secure else None
+        if transport.is_secure and certificates is None:
+            raise ValueError(f"{transport} needs certificates")
+
+        def make() -> Connection:
+            framing = (
+                WebSocketFraming()
+                if transport in {Transport.WS, Transport.WSS}
+                else StreamFraming()
+            )
+            return self._connection(transport.value, local, framing, accepted=True)
+
+        handshake_s = self.settings.handshake_s
+        context = None if certificates is None else lambda: certificates.context
+        acceptor = Acceptor(listener, make, self._admits, self._group, context, handshake_s)
+        self._acceptors.append(acceptor)
+
+    def send(self, hop: Hop, message: bytes, transaction: int) -> None:
+        """Write to the hop's connection, or to one with its address, which is opened if need be."""
+        connection = self._by_flow.get(hop.flow) if hop.flow else None
+        # The connection is gone: a response may take another one from there, a request within a
+        # flow may not (RFC 5626 §5.3).
+        if connection is None and not (hop.flow and transaction):
+            connection = self._reached(hop)
+        if connection is not None:
+            connection.send(message, transaction)
+        elif transaction:
+            self.failed(transaction)
+
+    def failed(self, transaction: int) -> None:
+        """Told after this turn: the engine may be at work."""
+        self._loop.call_soon(self._failed, transaction)
+
+    def expect(self, name: str, addresses: Iterable[tuple[str, int]]) -> None:
+        """Names the TLS server at some addresses; a connection opened there must prove it."""
+        for host, port in addresses:
+            self._names[host, port] = name
+            self._names.move_to_end((host, port))
+            if len(self._names) > NAMES_MAX:
+                self._names.popitem(last=False)
+
+    def opened(self, connection: Connection) -> None:
+        hop = connection.hop
+        assert hop is not None
+        if len(self._by_flow) >= self.settings.connections_max or self._is_closed:
+            self.refuse(connection, "too many connections")
+            return
+        self._by_flow[connection.flow] = connection
+        self._per_source[source_of(hop.host)] += 1
+        if connection.place.accepted:
+            self._remember((hop.transport, hop.host, hop.port, ""), connection)
+        if self._looking is None:
+            self._looking = self._loop.call_later(self.settings.look_s, self._look)
+
+    def closed(self, connection: Connection) -> None:
+        self._forget(connection)
+        known = self._by_flow.pop(connection.flow, None)
+        hop = connection.hop
+        if known is None or hop is None:
+            return
+        source = source_of(hop.host)
+        self._per_source[source] -= 1
+        if not self._per_source[source]:
+            del self._per_source[source]
+
+    def refuse(self, connection: Connection, reason: str) -> None:
+        """Close a connection for what its peer did."""
+        self.refused[reason] += 1
+        self._log.warning("connection_closed", remote=repr(connection.hop), reason=reason)
+        self._close(connection)
+
+    def stop_listening(self) -> None:
+        while self._acceptors:
+            self._acceptors.pop().close()
+
+    def close_idle(self) -> None:
+        """Close connections one after the other, so that phones come back elsewhere."""
+        connection = next(iter(self._by_flow.values()), None)
+        if connection is None:
+            return
+        self._close(connection)
+        pause_s = CLOSE_ALL_S / max(len(self._by_flow), 1)
+        self._closing = self._loop.call_later(min(pause_s, CLOSE_PAUSE_S_MAX), self.close_idle)
+
+    def keep_idle(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+    def close(self) -> None:
+        self._is_closed = True
+        self.keep_idle()
+        self.stop_listening()
+        if self._looking is not None:
+            self._looking.cancel()
+        for connection in tuple(self._by_flow.values()):
+            connection.close()
+
+    def _admits(self, source: str, handshakes_of_source: int, handshakes: int) -> bool:
+        settings = self.settings
+        held = self._per_source[source_of(source)] + handshakes_of_source
+        reason = ""
+        if len(self._by_flow) + handshakes >= settings.connections_max:
+            reason = "too many connections"
+        elif held >= settings.per_source_max:
+            reason = "too many connections of one source"
+        elif handshakes_of_source >= settings.handshakes_per_source_max:
+            reason = "too many handshakes of one source"
+        elif handshakes >= settings.handshakes_max:
+            reason = "too many handshakes"
+        if reason:
+            self.refused[reason] += 1
+        return not reason
+
+    def _look(self) -> None:
+        """Close what is overdue."""
+        now_s = self.now_s()
+        for connection in tuple(self._by_flow.values()):
+            reason = connection.overdue(now_s)
+            if reason:
+                self.refuse(connection, reason)
+        look_s = self.settings.look_s
+        self._looking = self._loop.call_later(look_s, self._look) if self._by_flow else None
+
+    def _close(self, connection: Connection) -> None:
+        """It is no flow any more; what is queued has some time to leave."""
+        self.closed(connection)
+        connection.close()
+        self._loop.call_later(CLOSING_S, connection.abort)
+
+    def _remember(self, remote: Remote, connection: Connection) -> None:
+        if self._by_remote.setdefault(remote, connection) is connection:
+            self._remotes[connection.flow] = remote
+
+    def _forget(self, connection: Connection) -> None:
+        remote = self._remotes.pop(connection.flow, None)
+        if remote is not None:
+            del self._by_remote[remote]
+
+    def _reached(self, hop: Hop) -> Connection | None:
+        """A connection to the hop's address, opened if it has to be and may be."""
+        is_named = hop.transport == "tls" and not hop.flow
+        name = self._names.get((hop.host.strip("[]"), hop.port), "") if is_named else ""
+        remote = (hop.transport, hop.host, hop.port, name)
+        connection = self._by_remote.get(remote)
+        may_open = hop.transport in OPENED_BY_US and not hop.flow and not self._is_closed
+        if connection is not None or not may_open:
+            return connection
+        held = len(self._by_flow) + self._opening
+        if self._opening >= OPENING_MAX or held >= self.settings.connections_max:
+            return None
+        connection = self._connection(hop.transport, hop.local, StreamFraming(), accepted=False)
+        self._remember(remote, connection)
+        self._opening += 1
+        self._group.create_task(self._open(connection, hop, name))
+        return connection
+
+    async def _open(self, connection: Connection, hop: Hop, name: str) -> None:
+        host = hop.host.strip("[]")
+        context, shown = None, None
+        if hop.transport == "tls":
+            verifies = bool(name) and self.settings.verify_names
+            context, shown = self._client_contexts[verifies], name or host
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._loop.create_connection(
+                    lambda: connection, host, hop.port, ssl=context, server_hostname=shown
+                )
+        except (OSError, TimeoutError) as error:
+            self._forget(connection)
+            self._log.info("connection_failed", remote=repr(hop), reason=str(error) or "timeout")
+            connection.give_up()
+        finally:
+            self._opening -= 1
+
+    @cached_property
+    def _client_contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        return client_context(verify=False), client_context(verify=True)
+
+    def _connection(
+        self, transport: str, local: int, framing: Framing, *, accepted: bool
+    ) -> Connection:
+        flow = self._next_flow
+        self._next_flow = flow % 0xFFFF_FFFF + 1
+        return Connection(self, Place(transport, local, flow, accepted), framing)
+
+
+class NameResolver(Protocol):
+    """Finds the addresses of a host (RFC 3263)."""
+
+    async def locate(self, host: str, port: int, transport: str) -> Sequence[Candidate]: ...
+
+
+class NamedServers(Protocol):
+    """Who opens connections to what was found."""
+
+    def expect(self, name: str, addresses: Iterable[tuple[str, int]]) -> None: ...
+
+
+class NamingResolver:
+    """Finds addresses, and tells the pool which name a TLS server there must prove."""
+
+    def __init__(self, resolver: NameResolver, servers: NamedServers) -> None:
+        self._resolver = resolver
+        self._servers = servers
+
+    async def locate(self, host: str, port: int, transport: str) -> Sequence[Candidate]:
+        found = await self._resolver.locate(host, port, transport)
+        if transport == "tls":
+            self._servers.expect(host, [(candidate.host, candidate.port) for candidate in found])
+        return found
+
+
+def source_of(host: str) -> str:
+    """What counts as one source: an IPv4 address, or the network of an IPv6 one."""
+    host = host.strip("[]").partition("%")[0]
+    if ":" not in host:
+        return host
+    return str(ipaddress.IPv6Network((host, 64), strict=False))

@@ -1,0 +1,56 @@
+"""Domains and the names in them, cached: whom a user part stands for."""
+
+from sipfarm.base.records import Account, Application, Domain, TargetKind
+from sipfarm.signaling.location import TenantSource
+from sipfarm.signaling.lookup_cache import CacheSettings, LookupCache, Unknown
+
+Addressee = Account | Application
+
+
+class Tenants:
+    """The provisioned records as this member knows them; domain names in canonical form."""
+
+    def __init__(self, source: TenantSource, settings: CacheSettings) -> None:
+        self._source = source
+        self._domains: LookupCache[str, Domain | None] = LookupCache(settings)
+        self._addressees: LookupCache[tuple[str, str], Addressee | None] = LookupCache(settings)
+
+    def peek_domain(self, name: str, now_ms: int) -> Domain | Unknown | None:
+        """A domain of the farm; None where it is not one."""
+        return self._domains.peek(name, now_ms)
+
+    def peek_addressee(self, domain: str, user: str, now_ms: int) -> Addressee | Unknown | None:
+        """Whom a user part stands for: an account or application by name, alias or number."""
+        return self._addressees.peek((domain, user), now_ms)
+
+    async def fetch_domain(self, name: str, now_ms: int) -> Domain | None:
+        """A domain of the farm, from the store."""
+        return await self._domains.fill(name, lambda: self._source.domain(name), now_ms)
+
+    async def fetch_addressee(self, domain: str, user: str, now_ms: int) -> Addressee | None:
+        """Whom a user part stands for, from the store."""
+        return await self._addressees.fill(
+            (domain, user), lambda: self._look_up(domain, user), now_ms
+        )
+
+    async def _look_up(self, domain: str, user: str) -> Addressee | None:
+        source = self._source
+        named = await source.account(domain, user) or await source.application(domain, user)
+        if named is not None:
+            return named
+        target = await source.number(domain, user)
+        if target is None:
+            return None
+        if target.kind is TargetKind.ACCOUNT:
+            return await source.account(domain, target.name)
+        return await source.application(domain, target.name)
+
+    def forget_domain(self, name: str) -> None:
+        """A domain, or something in it, was provisioned anew."""
+        self._domains.forget(name)
+        self._addressees.forget_where(lambda key: key[0] == name)
+
+    def clear(self) -> None:
+        """Changes may have been missed: the bus was down."""
+        self._domains.clear()
+        self._addressees.clear()
