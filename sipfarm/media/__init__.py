@@ -1,0 +1,1 @@
+"""Session descriptions, offer and answer, and what the media plane is asked for."""
