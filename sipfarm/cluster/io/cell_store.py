@@ -1,0 +1,340 @@
+"""The store over cells: each noun's cells, and the pure function that decides each change."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from sipfarm.base.records import (
+    Account,
+    Application,
+    Binding,
+    Domain,
+    DomainChange,
+    MemberRecord,
+    NumberTarget,
+    RegisterOutcome,
+    RegisterUpdate,
+    Snapshot,
+    TargetKind,
+)
+from sipfarm.cluster import domain_contents, registration, registry
+from sipfarm.cluster.domain_contents import Delta, Known, NameKey
+from sipfarm.cluster.io.cells import (
+    DELETE,
+    CellKey,
+    Cells,
+    Delete,
+    Put,
+    StoreError,
+    Values,
+    Verdict,
+    Write,
+)
+
+REGISTRATION: Final = "registration"  # scope: the AOR
+DOMAIN_NAME: Final = "domain_name"  # scope: FARM, name: the domain
+DOMAIN: Final = "domain"  # scope: the domain, as of the following
+REVISION: Final = "revision"
+NUMBER: Final = "number"
+MEMBER: Final = "member"  # scope: FARM, name: the member's number
+JOINS: Final = "joins"  # scope: FARM: how often a member joined; orders joins among each other
+SNAPSHOT: Final = "snapshot"  # scope: the owner
+FARM: Final = "farm"
+
+ATTEMPTS_MAX: Final = 16  # of a change that must look before it knows what to read
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_domain: Final = msgspec.msgpack.Decoder(Domain).decode
+_decode_account: Final = msgspec.msgpack.Decoder(Account).decode
+_decode_application: Final = msgspec.msgpack.Decoder(Application).decode
+_decode_target: Final = msgspec.msgpack.Decoder(NumberTarget).decode
+_decode_member: Final = msgspec.msgpack.Decoder(MemberRecord).decode
+_decode_snapshot: Final = msgspec.msgpack.Decoder(Snapshot).decode
+_decode_int: Final = msgspec.msgpack.Decoder(int).decode
+
+
+class CellStore:
+    """Implements Store over any Cells."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+
+    # --- bindings
+
+    def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]:
+        key = CellKey(REGISTRATION, update.aor, "")
+        return self._cells.transact((key,), partial(_decide_register, update, wall_ms))
+
+    async def bindings(self, aor: str, wall_ms: int) -> tuple[Binding, ...]:
+        (value,) = await self._cells.read((CellKey(REGISTRATION, aor, ""),))
+        return registration.live_bindings(registration.decode(value), wall_ms)
+
+    # --- names
+
+    async def domain(self, name: str) -> Domain | None:
+        (value,) = await self._cells.read((CellKey(DOMAIN, name, ""),))
+        return None if value is None else _decode_domain(value)
+
+    async def domains(self) -> tuple[Domain, ...]:
+        names = sorted(await self._cells.scan(DOMAIN_NAME, FARM))
+        values = await self._cells.read([CellKey(DOMAIN, name, "") for name in names])
+        return tuple(_decode_domain(value) for value in values if value is not None)
+
+    async def revision(self, domain: str) -> int:
+        (value,) = await self._cells.read((CellKey(REVISION, domain, ""),))
+        return 0 if value is None else _decode_int(value)
+
+    async def account(self, domain: str, name: str) -> Account | None:
+        (value,) = await self._cells.read((CellKey(TargetKind.ACCOUNT, domain, name),))
+        return None if value is None else _decode_account(value)
+
+    async def accounts(self, domain: str) -> tuple[Account, ...]:
+        values = await self._cells.scan(TargetKind.ACCOUNT, domain)
+        return tuple(_decode_account(values[name]) for name in sorted(values))
+
+    async def account_page(
+        self, domain: str, cursor: str, count: int
+    ) -> tuple[tuple[Account, ...], str]:
+        page = await self._cells.page(TargetKind.ACCOUNT, domain, cursor, count)
+        names = sorted(page.cells)
+        return tuple(_decode_account(page.cells[name]) for name in names), page.cursor
+
+    async def account_count(self, domain: str) -> int:
+        return await self._cells.count(TargetKind.ACCOUNT, domain)
+
+    async def application(self, domain: str, name: str) -> Application | None:
+        (value,) = await self._cells.read((CellKey(TargetKind.APPLICATION, domain, name),))
+        return None if value is None else _decode_application(value)
+
+    async def applications(self, domain: str) -> tuple[Application, ...]:
+        values = await self._cells.scan(TargetKind.APPLICATION, domain)
+        return tuple(_decode_application(values[name]) for name in sorted(values))
+
+    async def number(self, domain: str, number: str) -> NumberTarget | None:
+        (value,) = await self._cells.read((CellKey(NUMBER, domain, number),))
+        return None if value is None else _decode_target(value)
+
+    async def put_domain(
+        self,
+        domain: Domain,
+        accounts: Sequence[Account] = (),
+        applications: Sequence[Application] = (),
+    ) -> DomainChange:
+        wanted = (*accounts, *applications)
+        numbers = {number for named in wanted for number in domain_contents.numbers_of(named)}
+        # The list of domains first: a name in it without a domain is passed over, a domain missing
+        # in it would be lost.
+        await self._put_if_absent(CellKey(DOMAIN_NAME, FARM, domain.name))
+        return await self._change_domain(
+            domain.name,
+            domain_contents.names_to_look_at(wanted),
+            numbers,
+            lambda known: domain_contents.put(known, domain, wanted),
+        )
+
+    async def remove_names(
+        self, domain: str, accounts: Sequence[str] = (), applications: Sequence[str] = ()
+    ) -> DomainChange:
+        gone = {(TargetKind.ACCOUNT, name) for name in accounts}
+        gone |= {(TargetKind.APPLICATION, name) for name in applications}
+        return await self._change_domain(
+            domain, gone, set(), lambda known: domain_contents.remove(known, domain, sorted(gone))
+        )
+
+    async def _put_if_absent(self, key: CellKey) -> None:
+        await self._cells.transact(
+            (key,), lambda values: ((Put(b"") if values[0] is None else None,), None)
+        )
+
+    async def _change_domain(
+        self, domain: str, names: set[NameKey], numbers: set[str], change: Callable[[Known], Delta]
+    ) -> DomainChange:
+        """Look which numbers the names have now, then change all at once; again if they changed in
+        between.
+        """
+        name_keys = [CellKey(kind, domain, name) for kind, name in sorted(names)]
+        for _ in range(ATTEMPTS_MAX):
+            there = await self._cells.read(name_keys)
+            number_keys = sorted(numbers | _numbers_in(name_keys, there))
+            keys = [
+                CellKey(DOMAIN, domain, ""),
+                CellKey(REVISION, domain, ""),
+                *name_keys,
+                *(CellKey(NUMBER, domain, number) for number in number_keys),
+            ]
+
+            def decide(
+                values: Values, keys: Sequence[CellKey] = keys, there: Values = there
+            ) -> Verdict[DomainChange | None]:
+                if list(values[2 : 2 + len(there)]) != list(there):
+                    return (None,) * len(keys), None
+                delta = change(_known(keys, values))
+                return [_domain_write(key, delta) for key in keys], delta.change
+
+            done = await self._cells.transact(keys, decide)
+            if done is not None:
+                return done
+        raise StoreError(f"domain {domain}: changed by others all the time")
+
+    # --- members
+
+    async def join(
+        self, name: str, *, bus: str, admin: str, pid: int, lease_ms: int, wall_ms: int
+    ) -> MemberRecord:
+        joining = registry.Joining(name, bus, admin, pid, lease_ms)
+        joins_key = CellKey(JOINS, FARM, "")
+        for _ in range(ATTEMPTS_MAX):
+            (joins,) = await self._cells.read((joins_key,))
+            members = {record.number: record for record in await self.members()}
+            number = registry.number_for(name, members, wall_ms)
+            if number is None:
+                raise StoreError(
+                    "no member number is free: the marks of all of them may still be met"
+                )
+
+            def decide(
+                values: Values, number: int = number, joins: bytes | None = joins
+            ) -> Verdict[MemberRecord | None]:
+                record = registry.join(joining, number, _member(values[1]), wall_ms)
+                if values[0] != joins or record is None:
+                    return (None, None), None  # another joined in between: look again
+                count = 0 if joins is None else _decode_int(joins)
+                return (Put(_encode(count + 1)), Put(_encode(record))), record
+
+            joined = await self._cells.transact((joins_key, _member_key(number)), decide)
+            if joined is not None:
+                return joined
+        raise StoreError(f"member {name}: others join all the time")
+
+    async def renew(self, number: int, epoch: int, lease_ms: int, wall_ms: int) -> bool:
+        return await self._change_member(
+            number, lambda record: registry.renew(record, epoch, lease_ms, wall_ms)
+        )
+
+    async def tombstone(self, number: int, epoch: int, lease_until_wall_ms: int) -> bool:
+        return await self._change_member(
+            number, lambda record: registry.tombstone(record, epoch, lease_until_wall_ms)
+        )
+
+    async def leave(self, number: int, epoch: int, wall_ms: int) -> bool:
+        return await self._change_member(
+            number, lambda record: registry.leave(record, epoch, wall_ms)
+        )
+
+    async def members(self) -> tuple[MemberRecord, ...]:
+        values = await self._cells.scan(MEMBER, FARM)
+        return tuple(sorted((_decode_member(value) for value in values.values()), key=_number_of))
+
+    async def _change_member(
+        self, number: int, change: Callable[[MemberRecord | None], MemberRecord | None]
+    ) -> bool:
+        def decide(values: Values) -> Verdict[bool]:
+            after = change(_member(values[0]))
+            return (None if after is None else Put(_encode(after)),), after is not None
+
+        return await self._cells.transact((_member_key(number),), decide)
+
+    # --- snapshots
+
+    async def snapshot_put(self, snapshot: Snapshot, wall_ms: int) -> None:
+        write = Put(_encode(snapshot), snapshot.expires_at_wall_ms, wall_ms)
+        await self._cells.transact((_snapshot_key(snapshot),), lambda _: ((write,), None))
+
+    async def snapshot_swap(self, snapshot: Snapshot, expected: bytes | None, wall_ms: int) -> bool:
+        write = Put(_encode(snapshot), snapshot.expires_at_wall_ms, wall_ms)
+
+        def decide(values: Values) -> Verdict[bool]:
+            found = None if values[0] is None else _decode_snapshot(values[0])
+            there = found.value if found and found.expires_at_wall_ms > wall_ms else None
+            return (write if there == expected else None,), there == expected
+
+        return await self._cells.transact((_snapshot_key(snapshot),), decide)
+
+    async def snapshot_delete(self, owner: str, key: str) -> bool:
+        def decide(values: Values) -> Verdict[bool]:
+            return (None if values[0] is None else DELETE,), values[0] is not None
+
+        return await self._cells.transact((CellKey(SNAPSHOT, owner, key),), decide)
+
+    async def snapshots(self, owner: str, wall_ms: int) -> tuple[Snapshot, ...]:
+        values = await self._cells.scan(SNAPSHOT, owner)
+        found = (_decode_snapshot(values[key]) for key in sorted(values))
+        return tuple(snapshot for snapshot in found if snapshot.expires_at_wall_ms > wall_ms)
+
+    # --- all
+
+    async def purge(self, wall_ms: int, limit: int) -> int:
+        return await self._cells.purge(wall_ms, limit)
+
+
+def _decide_register(
+    update: RegisterUpdate, wall_ms: int, values: Values
+) -> Verdict[RegisterOutcome]:
+    after, outcome = registration.register(registration.decode(values[0]), update, wall_ms)
+    if after is None:
+        return (None,), outcome
+    return (Put(registration.encode(after), after.dead_at_wall_ms(), wall_ms),), outcome
+
+
+def _member_key(number: int) -> CellKey:
+    return CellKey(MEMBER, FARM, str(number))
+
+
+def _snapshot_key(snapshot: Snapshot) -> CellKey:
+    return CellKey(SNAPSHOT, snapshot.owner, snapshot.key)
+
+
+def _member(value: bytes | None) -> MemberRecord | None:
+    return None if value is None else _decode_member(value)
+
+
+def _number_of(record: MemberRecord) -> int:
+    return record.number
+
+
+def _decode_named(kind: str, value: bytes) -> Account | Application:
+    return _decode_account(value) if kind == TargetKind.ACCOUNT else _decode_application(value)
+
+
+def _numbers_in(keys: Sequence[CellKey], values: Values) -> set[str]:
+    return {
+        number
+        for key, value in zip(keys, values, strict=True)
+        if value is not None
+        for number in domain_contents.numbers_of(_decode_named(key.noun, value))
+    }
+
+
+def _known(keys: Sequence[CellKey], values: Values) -> Known:
+    """What the cells of a domain say, in the order of `_change_domain`."""
+    domain = None if values[0] is None else _decode_domain(values[0])
+    revision = 0 if values[1] is None else _decode_int(values[1])
+    names: dict[NameKey, Account | Application] = {}
+    numbers: dict[str, NumberTarget] = {}
+    for key, value in zip(keys[2:], values[2:], strict=True):
+        if value is None:
+            continue
+        if key.noun == NUMBER:
+            numbers[key.name] = _decode_target(value)
+        else:
+            names[TargetKind(key.noun), key.name] = _decode_named(key.noun, value)
+    return Known(domain, revision, names, numbers)
+
+
+def _domain_write(key: CellKey, delta: Delta) -> Write | None:
+    if key.noun == DOMAIN:
+        return None if delta.domain is None else Put(_encode(delta.domain))
+    if key.noun == REVISION:
+        return None if delta.unchanged() else Put(_encode(delta.revision))
+    if key.noun == NUMBER:
+        return _write_or_delete(delta.numbers, key.name)
+    return _write_or_delete(delta.names, (TargetKind(key.noun), key.name))
+
+
+def _write_or_delete(values: Mapping[Any, Any], key: object) -> Put | Delete | None:
+    if key not in values:
+        return None
+    value = values[key]
+    return DELETE if value is None else Put(_encode(value))

@@ -1,0 +1,153 @@
+"""The registry of members and their snapshots in the store: the same on each database."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sipfarm.base.records import MemberRecord, MemberState, Snapshot
+from sipfarm.cluster.io.store import Store
+
+UseStore = Callable[..., Any]
+NOW = 1_800_000_000_000
+
+
+async def join(store: Store, name: str, wall_ms: int = NOW) -> MemberRecord:
+    return await store.join(
+        name, bus="127.0.0.1:1", admin="127.0.0.1:2", pid=3, lease_ms=2_000, wall_ms=wall_ms
+    )
+
+
+def test_members_get_numbers_of_their_own_and_keep_them(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        one, two = await join(store, "m1"), await join(store, "m2")
+        assert (one.number, two.number) == (1, 2)
+        again = await join(store, "m1")
+        assert (again.number, again.epoch) == (1, one.epoch + 1)
+        assert await store.members() == (again, two)
+
+    use_store(body)
+
+
+def test_members_that_join_at_once_get_different_numbers(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        joined = await asyncio.gather(*(join(store, f"m{n}") for n in range(8)))
+        assert {record.number for record in joined} == set(range(1, 9))
+
+    use_store(body)
+
+
+def test_one_name_joining_twice_at_once_has_one_number_and_two_epochs(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        joined = await asyncio.gather(*(join(store, "m1") for _ in range(4)))
+        assert {record.number for record in joined} == {1}
+        assert len({record.epoch for record in joined}) == 4
+        assert len(await store.members()) == 1
+
+    use_store(body)
+
+
+def test_a_lease_is_renewed_by_the_living_incarnation_alone(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        old = await join(store, "m1")
+        assert await store.renew(old.number, old.epoch, 2_000, NOW + 1_000)
+        (record,) = await store.members()
+        assert record.lease_until_wall_ms == NOW + 3_000
+        new = await join(store, "m1", NOW + 1_500)
+        assert not await store.renew(old.number, old.epoch, 2_000, NOW + 1_600)
+        assert not await store.tombstone(old.number, old.epoch, NOW + 60_000)
+        assert not await store.leave(old.number, old.epoch, NOW + 1_600)
+        assert await store.renew(new.number, new.epoch, 2_000, NOW + 1_600)
+        assert not await store.renew(99, 1, 2_000, NOW)
+
+    use_store(body)
+
+
+def test_one_caller_tombstones_an_incarnation(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        dead = await join(store, "m1")
+        verdicts = await asyncio.gather(
+            *(store.tombstone(dead.number, dead.epoch, NOW + 60_000) for _ in range(10))
+        )
+        assert sorted(verdicts) == [False] * 9 + [True]
+        assert not await store.renew(dead.number, dead.epoch, 2_000, NOW)
+        (record,) = await store.members()
+        assert record.state is MemberState.TOMBSTONED
+        again = await join(store, "m1")
+        assert (again.number, again.state) == (dead.number, MemberState.ALIVE)
+
+    use_store(body)
+
+
+def test_a_lease_that_was_prolonged_unseen_saves_the_member(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        joined = await join(store, "m1")
+        known_ms = joined.lease_until_wall_ms
+        assert await store.renew(joined.number, joined.epoch, 2_000, NOW + 60_000)
+        assert not await store.tombstone(joined.number, joined.epoch, known_ms)
+        (record,) = await store.members()
+        assert (record.state, record.lease_until_wall_ms) == (MemberState.ALIVE, NOW + 62_000)
+        assert await store.tombstone(joined.number, joined.epoch, record.lease_until_wall_ms)
+
+    use_store(body)
+
+
+def test_who_leaves_is_not_dead_but_gone(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        going = await join(store, "m1")
+        assert await store.leave(going.number, going.epoch, NOW + 500)
+        assert not await store.leave(going.number, going.epoch, NOW + 500)
+        assert not await store.tombstone(going.number, going.epoch, NOW + 60_000)
+        (record,) = await store.members()
+        assert record.state is MemberState.LEFT
+        assert record.lease_until_wall_ms == NOW + 500
+
+    use_store(body)
+
+
+def snapshot(key: str, value: bytes, owner: str = "1.5", expires: int = NOW + 60_000) -> Snapshot:
+    return Snapshot(owner, key, value, expires)
+
+
+def test_snapshots_are_kept_by_owner_until_they_expire(use_store: UseStore) -> None:
+    async def write(store: Store) -> None:
+        for each in (
+            snapshot("b", b"\0\xff"),
+            snapshot("a", b"1"),
+            snapshot("old", b"", expires=NOW + 10),
+            snapshot("a", b"2", owner="2.1"),
+        ):
+            await store.snapshot_put(each, NOW)
+
+    async def read(store: Store) -> None:
+        assert await store.snapshots("1.5", NOW + 10) == (
+            snapshot("a", b"1"),
+            snapshot("b", b"\0\xff"),
+        )
+        assert await store.snapshots("3.1", NOW) == ()
+
+    use_store(write)
+    use_store(read)
+
+
+def test_a_snapshot_is_swapped_by_who_knows_what_is_there(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        assert await store.snapshot_swap(snapshot("a", b"1"), None, NOW)
+        assert not await store.snapshot_swap(snapshot("a", b"2"), None, NOW)
+        assert await store.snapshot_swap(snapshot("a", b"2"), b"1", NOW)
+        assert await store.snapshot_swap(
+            snapshot("a", b"3", expires=NOW + 90_000), None, NOW + 60_000
+        )
+        swaps = [store.snapshot_swap(snapshot("a", b"%d" % n), b"3", NOW) for n in range(5)]
+        assert sorted(await asyncio.gather(*swaps)) == [False] * 4 + [True]
+
+    use_store(body)
+
+
+def test_one_caller_deletes_a_snapshot(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        await store.snapshot_put(snapshot("a", b"1"), NOW)
+        deleted = await asyncio.gather(*(store.snapshot_delete("1.5", "a") for _ in range(5)))
+        assert sorted(deleted) == [False] * 4 + [True]
+        assert await store.snapshots("1.5", NOW) == ()
+
+    use_store(body)
