@@ -1,0 +1,1 @@
+"""Calls as programs see them: legs, calls, the tasks that run them, and the stock applications."""

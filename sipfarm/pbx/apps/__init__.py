@@ -1,0 +1,1 @@
+"""The stock applications, one file each."""
