@@ -1,0 +1,125 @@
+"""The admin API of a member (DESIGN §6): paths, and which act of the member each is."""
+
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from sipfarm.admin.answers import refused, shown
+from sipfarm.admin.face import MemberFace, NotReached, NotThere
+from sipfarm.admin.guard import Guard
+from sipfarm.admin.openapi import description
+from sipfarm.base.errors import CapacityError
+from sipfarm.base.metrics import CONTENT_TYPE
+from sipfarm.base.secrets import Secret
+
+LIMIT: Final = 1_000
+LIMIT_MAX: Final = 10_000
+"""Entries of one list."""
+
+
+def admin_api(face: MemberFace, token: Secret | None) -> ASGIApp:
+    """The application of one member; with a token, only its bearers are served."""
+    api = _Api(face)
+    routes = [
+        Route("/healthz", api.healthz),
+        Route("/readyz", api.readyz),
+        Route("/metrics", api.metrics),
+        Route("/openapi.json", api.openapi),
+        Route("/api/v1/member", api.member),
+        Route("/api/v1/members", api.members),
+        Route("/api/v1/members/{name}/drain", api.drain, methods=["POST"]),
+        Route("/api/v1/members/{name}/undrain", api.undrain, methods=["POST"]),
+        Route("/api/v1/calls", api.calls),
+        Route("/api/v1/registrations", api.registrations),
+        Route("/api/v1/domains", api.domains),
+        Route("/api/v1/domains/{domain}/accounts", api.accounts),
+    ]
+    return Guard(Starlette(routes=routes, exception_handlers=REFUSALS), token)
+
+
+class _Api:
+    """One method for each path."""
+
+    def __init__(self, face: MemberFace) -> None:
+        self._face = face
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("well\n")
+
+    async def readyz(self, request: Request) -> Response:
+        if self._face.is_ready:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("draining\n", 503)
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._face.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def openapi(self, request: Request) -> Response:
+        return shown(description())
+
+    async def member(self, request: Request) -> Response:
+        return shown(self._face.member())
+
+    async def members(self, request: Request) -> Response:
+        return shown(await self._face.members())
+
+    async def drain(self, request: Request) -> Response:
+        return shown(await self._face.drain(request.path_params["name"]))
+
+    async def undrain(self, request: Request) -> Response:
+        return shown(await self._face.undrain(request.path_params["name"]))
+
+    async def calls(self, request: Request) -> Response:
+        limit = _limit(request)
+        if request.query_params.get("farm", "0") not in ("", "0", "false"):
+            return shown(await self._face.farm_calls(limit))
+        return shown(self._face.calls(limit))
+
+    async def registrations(self, request: Request) -> Response:
+        domain = request.query_params.get("domain")
+        return shown(await self._face.registrations(domain, _limit(request)))
+
+    async def domains(self, request: Request) -> Response:
+        return shown(await self._face.domains())
+
+    async def accounts(self, request: Request) -> Response:
+        domain: str = request.path_params["domain"]
+        return shown(await self._face.accounts(domain, _limit(request)))
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(LIMIT))
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+        raise HTTPException(400, f"limit: allowed are 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    return refused(404, str(error))
+
+
+async def _not_reached(request: Request, error: Exception) -> Response:
+    return refused(503, str(error))
+
+
+async def _capacity(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CapacityError)
+    return refused(503, error.reason, {"Retry-After": str(error.retry_after_s)})
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return refused(error.status_code, error.detail, error.headers)
+
+
+REFUSALS: Final = {
+    NotThere: _not_there,
+    NotReached: _not_reached,
+    CapacityError: _capacity,
+    HTTPException: _http,
+}

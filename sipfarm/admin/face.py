@@ -1,0 +1,60 @@
+"""What the admin API needs of the member that it belongs to."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sipfarm.admin.views import AccountView, CallView, DomainView, MemberView, RegistrationView
+from sipfarm.base.errors import SipfarmError
+
+
+class NotThere(SipfarmError):
+    """What was asked for is not there: 404."""
+
+
+class NotReached(SipfarmError):
+    """A member that would have to answer does not: 503."""
+
+
+class MemberFace(Protocol):
+    """A member, seen from outside. Raises NotThere, NotReached, or CapacityError of the store."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes new work."""
+        ...
+
+    def member(self) -> MemberView:
+        """This member."""
+        ...
+
+    def calls(self, limit: int) -> Sequence[CallView]:
+        """This member's calls."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+        ...
+
+    async def members(self) -> Sequence[MemberView]:
+        """All members of the farm, by name."""
+        ...
+
+    async def farm_calls(self, limit: int) -> Sequence[CallView]:
+        """The calls of all members that answer."""
+        ...
+
+    async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
+        """The live bindings of the farm's accounts, from the store."""
+        ...
+
+    async def drain(self, name: str) -> MemberView:
+        """Let a member take no new work."""
+        ...
+
+    async def undrain(self, name: str) -> MemberView:
+        """Let it take new work again."""
+        ...
+
+    async def domains(self) -> Sequence[DomainView]: ...
+
+    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]: ...

@@ -1,0 +1,1 @@
+"""HTTP: the server of the admin API and what asks it."""

@@ -1,0 +1,96 @@
+"""Asking an admin API: one request, one answer, bounded in time and size."""
+
+import asyncio
+import http.client
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.views import ErrorView
+from sipfarm.base.errors import SipfarmError
+from sipfarm.base.secrets import Secret
+
+T = TypeVar("T")
+ANSWER_S: Final = 2.0
+ANSWER_BYTES_MAX: Final = 16 << 20
+
+
+class Refused(SipfarmError):
+    """The admin API said no."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class AdminClient:
+    """Asks one admin API. It blocks: on an event loop use `asking`."""
+
+    def __init__(self, url: str, token: Secret | None = None, answer_s: float = ANSWER_S) -> None:
+        """`url` as in `http://127.0.0.1:8080`, or without the scheme."""
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port, parts = None, None, urlsplit("")
+        if parts.scheme not in ("http", "https") or not host:
+            raise Refused(f'"{url}" is no address of an admin API: write http://HOST:PORT')
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._secure = parts.scheme == "https"
+        self._host, self._port = host, port
+        self._token = token
+        self._answer_s = answer_s
+
+    def exchange(self, method: str, target: str) -> Answer:
+        """Send a request and read the answer, whatever it says. NotReached if there is none."""
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._answer_s)
+        headers = {"Connection": "close"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        try:
+            connection.request(method, target, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(ANSWER_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise NotReached(f"{self.url} does not answer: {reason.lower()}") from error
+        finally:
+            connection.close()
+        if len(body) > ANSWER_BYTES_MAX:
+            raise NotReached(f"{self.url} answers with more than {ANSWER_BYTES_MAX} bytes")
+        return Answer(answer.status, answer.headers.get("Content-Type", ""), body)
+
+    def get(self, target: str, kind: type[T]) -> T:
+        """GET a view. Refused or NotThere says why not."""
+        return self._read(self.exchange("GET", target), kind)
+
+    def post(self, target: str, kind: type[T]) -> T:
+        return self._read(self.exchange("POST", target), kind)
+
+    def _read(self, answer: Answer, kind: type[T]) -> T:
+        if answer.status != 200:
+            raise (NotThere if answer.status == 404 else Refused)(_reason(self.url, answer))
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except msgspec.MsgspecError as error:
+            raise Refused(f"{self.url} answers with something else: {error}") from error
+
+
+async def asking(ask: Callable[[], T]) -> T:
+    """Let a client ask on a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(ask)
+
+
+def _reason(url: str, answer: Answer) -> str:
+    try:
+        return msgspec.json.decode(answer.body, type=ErrorView).error
+    except msgspec.MsgspecError:
+        return f"{url} answers with status {answer.status}"

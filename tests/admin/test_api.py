@@ -1,0 +1,150 @@
+import re
+
+import pytest
+from starlette.types import ASGIApp
+
+from sipfarm.admin.api import LIMIT, LIMIT_MAX, admin_api
+from sipfarm.base.secrets import Secret
+from tests.admin.conftest import FakeFace, ask
+
+TOKEN = "a token of a test"
+GETS = (
+    "/metrics", "/openapi.json", "/api/v1/member", "/api/v1/members", "/api/v1/calls",
+    "/api/v1/registrations", "/api/v1/domains", "/api/v1/domains/example.test/accounts",
+)  # fmt: skip
+
+
+@pytest.fixture
+def api(face: FakeFace) -> ASGIApp:
+    return admin_api(face, None)
+
+
+@pytest.mark.parametrize("path", [*GETS, "/healthz", "/readyz"])
+def test_each_path_answers(api: ASGIApp, path: str) -> None:
+    assert ask(api, path).status == 200
+
+
+def test_a_member_is_shown_with_its_state_and_incarnation(api: ASGIApp) -> None:
+    answer = ask(api, "/api/v1/members")
+    (member,) = answer.json
+    assert answer.headers["content-type"] == "application/json"
+    assert (member["name"], member["state"], member["incarnation"]) == ("m1", "ready", 7)
+
+
+def test_a_draining_member_is_not_ready(api: ASGIApp) -> None:
+    assert ask(api, "/api/v1/members/m1/drain", "POST").json["state"] == "draining"
+    assert ask(api, "/readyz").status == 503
+    assert ask(api, "/healthz").status == 200
+    assert ask(api, "/api/v1/members/m1/undrain", "POST").json["state"] == "ready"
+    assert ask(api, "/readyz").status == 200
+
+
+@pytest.mark.parametrize(("name", "status"), [("m9", 404), ("m8", 503)])
+def test_a_member_that_cannot_be_drained_is_told_so(api: ASGIApp, name: str, status: int) -> None:
+    answer = ask(api, f"/api/v1/members/{name}/drain", "POST")
+    assert answer.status == status
+    assert name in answer.json["error"]
+
+
+def test_a_look_does_not_drain(api: ASGIApp, face: FakeFace) -> None:
+    assert ask(api, "/api/v1/members/m1/drain").status == 405
+    assert face.is_ready
+
+
+def test_a_store_that_is_away_is_told_with_when_to_come_again(api: ASGIApp, face: FakeFace) -> None:
+    face.store_is_away = True
+    answer = ask(api, "/api/v1/members")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+    assert "store unavailable" in answer.json["error"]
+
+
+def test_what_is_not_there_is_refused_as_json(api: ASGIApp) -> None:
+    answer = ask(api, "/api/v1/nothing")
+    assert (answer.status, set(answer.json)) == (404, {"error"})
+
+
+def test_calls_are_of_this_member_unless_the_farm_is_asked_for(
+    api: ASGIApp, face: FakeFace
+) -> None:
+    assert len(ask(api, "/api/v1/calls").json) == 1
+    assert len(ask(api, "/api/v1/calls?farm=1&limit=5").json) == 2
+    assert len(ask(api, "/api/v1/calls?farm=0").json) == 1
+    assert face.asked == [("calls", LIMIT), ("farm_calls", 5), ("calls", LIMIT)]
+
+
+def test_lists_can_be_narrowed(api: ASGIApp, face: FakeFace) -> None:
+    ask(api, "/api/v1/registrations?domain=example.test&limit=3")
+    ask(api, "/api/v1/domains/example.test/accounts?limit=4")
+    assert face.asked == [("registrations", "example.test", 3), ("accounts", "example.test", 4)]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "", str(LIMIT_MAX + 1), "9" * 99, "٣"])
+def test_a_list_has_a_bound(api: ASGIApp, face: FakeFace, limit: str) -> None:
+    answer = ask(api, f"/api/v1/calls?limit={limit}")
+    assert answer.status == 400
+    assert str(LIMIT_MAX) in answer.json["error"]
+    assert face.asked == []
+
+
+@pytest.mark.parametrize("path", GETS)
+@pytest.mark.parametrize("given", [None, "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", ""])
+def test_with_a_token_only_its_bearer_is_served(
+    face: FakeFace, path: str, given: str | None
+) -> None:
+    api = admin_api(face, Secret(TOKEN))
+    headers = {} if given is None else {"Authorization": given}
+    answer = ask(api, path, headers=headers)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert ask(api, path, headers={"Authorization": f"Bearer {TOKEN}"}).status == 200
+
+
+def test_with_a_token_commands_need_it_too(face: FakeFace) -> None:
+    assert ask(admin_api(face, Secret(TOKEN)), "/api/v1/members/m1/drain", "POST").status == 401
+    assert face.is_ready
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_balancer_needs_no_token(face: FakeFace, path: str) -> None:
+    assert ask(admin_api(face, Secret(TOKEN)), path, headers={"Host": "farm.test"}).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Origin": "http://evil.test:8081", "Host": "evil.test:8081"},
+        {"Host": "evil.test:8081"},
+        {"Host": "127.0.0.1.evil.test"},
+        {"Host": ""},
+    ],
+)
+def test_without_a_token_a_page_of_another_site_can_do_nothing(
+    api: ASGIApp, face: FakeFace, headers: dict[str, str]
+) -> None:
+    assert ask(api, "/api/v1/members/m1/drain", "POST", headers).status == 403
+    assert face.is_ready
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "127.0.0.1"},
+        {"Host": "[::1]:8081"},
+        {"Host": "[::1]"},
+        {"Host": "localhost:8081"},
+        {"Origin": "http://127.0.0.1:8081"},
+    ],
+)
+def test_without_a_token_programs_of_this_machine_are_served(
+    api: ASGIApp, headers: dict[str, str]
+) -> None:
+    assert ask(api, "/api/v1/members", headers=headers).status == 200
+
+
+def test_the_description_names_each_path_and_each_schema(api: ASGIApp) -> None:
+    description = ask(api, "/openapi.json").json
+    for path in (*GETS[2:-1], "/api/v1/members/{name}/drain", "/healthz"):
+        assert path in description["paths"]
+    named = set(re.findall(r"#/components/schemas/(\w+)", str(description)))
+    assert {"MemberView", "CallView"} <= named <= set(description["components"]["schemas"])
