@@ -1,0 +1,278 @@
+"""Which transaction user an event goes to, and what its answer does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from sipfarm.base.clock import Clock
+from sipfarm.base.errors import CapacityError
+from sipfarm.base.records import RegisterOutcome, RegisterUpdate
+from sipfarm.native import Engine, Event, EventKind, Message, Output
+from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.task_calls import TaskCalls, TaskTable
+from sipfarm.pbx.task import TaskRunner
+from sipfarm.signaling.registration import Registration
+from sipfarm.signaling.reply import Reply, unavailable
+from sipfarm.signaling.router import Router
+from sipfarm.signaling.routing import Decision, HandToTask
+
+WAITING_MAX: Final = 20_000  # decisions and store operations under way
+# Plain numbers: comparing with a member of the enumeration costs more than all the rest here.
+_REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE = [
+    int(kind)
+    for kind in (
+        EventKind.REQUEST,
+        EventKind.CALL,
+        EventKind.EXHAUSTED,
+        EventKind.RESPONSE,
+        EventKind.ACK,
+        EventKind.CANCEL,
+        EventKind.RESOLVE,
+    )
+]
+
+
+class BindingStore(Protocol):
+    """The atomic operation of the store that a REGISTER comes down to."""
+
+    def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]: ...
+
+
+class Located(Protocol):
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+class NameResolver(Protocol):
+    """Finds the addresses of a host (RFC 3263)."""
+
+    async def locate(self, host: str, port: int, transport: str) -> Sequence[Located]: ...
+
+
+class EngineDriver(Protocol):
+    """Who performs what the engine returns."""
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def out(self) -> Output: ...
+    def wake(self) -> None: ...
+
+
+class TransactionUsers(Protocol):
+    """What the dispatcher stands on."""
+
+    @property
+    def registration(self) -> Registration: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def bindings(self) -> BindingStore: ...
+    @property
+    def forwarding(self) -> Forwarding: ...
+    @property
+    def task_calls(self) -> TaskCalls: ...
+    @property
+    def tasks(self) -> TaskTable: ...
+    @property
+    def runner(self) -> TaskRunner: ...
+
+
+class Dispatcher:
+    """Hands each event of the engine to its user; what must wait becomes a task of the group."""
+
+    def __init__(
+        self,
+        users: TransactionUsers,
+        driver: EngineDriver,
+        clock: Clock,
+        group: asyncio.TaskGroup,
+        resolver: NameResolver,
+        binding_changed: Callable[[str], None],
+        log: FilteringBoundLogger,
+        *,
+        bound_to_receiver: bool = False,
+    ) -> None:
+        """`bound_to_receiver`: a phone is reached through the member that its REGISTER came to."""
+        self._users = users
+        self._driver = driver
+        self._engine = driver.engine
+        self._clock = clock
+        self._group = group
+        self._resolver = resolver
+        self._binding_changed = binding_changed
+        self._log = log
+        self._bound_to_receiver = bound_to_receiver
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def deliver(self, event: Event) -> None:
+        users = self._users
+        kind = event.kind
+        if kind == _REQUEST:
+            request = event.message
+            assert request is not None
+            self._request(request)
+        elif kind == _CALL:
+            if event.state != "ended":
+                users.forwarding.settled(event.id)
+        elif kind == _EXHAUSTED:
+            users.forwarding.exhausted(event.id, event.status, event.text, self._clock.now_ms())
+        elif kind == _RESPONSE:
+            users.task_calls.response(event.id, event.message, event.status)
+        elif kind == _ACK:
+            ack = event.message
+            assert ack is not None
+            users.task_calls.ack(ack)
+        elif kind == _CANCEL:
+            if not users.task_calls.cancel(event.id):
+                self._reply(event.id, Reply(487))
+        elif kind == _RESOLVE:
+            self._later(0, self._resolve(event))
+
+    async def _resolve(self, event: Event) -> None:
+        hop = event.hop
+        found = await self._resolver.locate(event.text, event.number, hop.transport)
+        addresses = [(candidate.host, candidate.port) for candidate in found]
+        self._engine.resolved(event.id, addresses, self._clock.now_ms(), self._driver.out)
+
+    def _request(self, request: Message) -> None:
+        if request.to_tag and self._users.task_calls.receive(request):
+            return
+        times = (self._clock.now_ms(), self._clock.wall_ms())
+        if request.method == "REGISTER":
+            flow_mark = self._flow_mark(request)
+            update = self._users.registration.receive(request, flow_mark, times)
+            if isinstance(update, Reply):
+                self._reply(request.transaction, update)
+            elif isinstance(update, RegisterUpdate):
+                self._register(request, update, times[1])
+            else:
+                self._later(request.transaction, self._decide_registration(request, update))
+            return
+        decision = self._users.router.decide(request, times)
+        if isinstance(decision, Decision):
+            self._carry_out(request, decision)
+            return
+        self._later(request.transaction, self._decide_later(request, decision))
+
+    async def _decide_later(self, request: Message, decision: Awaitable[Decision]) -> None:
+        self._carry_out(request, await decision)
+
+    def _carry_out(self, request: Message, decision: Decision) -> None:
+        users = self._users
+        if not isinstance(decision, HandToTask):
+            users.forwarding.carry_out(request.transaction, decision, self._clock.now_ms())
+            return
+        task = users.tasks.get(decision.task)
+        if task is None:
+            self._log.warning("task_unknown", task=decision.task, call_id=request.call_id)
+            self._reply(request.transaction, Reply(404))
+            return
+        try:
+            users.task_calls.start(request, decision.task, task, users.runner)
+        except CapacityError as error:
+            self._reply(request.transaction, unavailable(error.retry_after_s))
+
+    async def _decide_registration(
+        self, request: Message, waiting: Awaitable[RegisterUpdate | Reply]
+    ) -> None:
+        update = await waiting
+        if isinstance(update, Reply):
+            self._reply(request.transaction, update)
+        else:
+            self._register(request, update, self._clock.wall_ms())
+
+    def _register(self, request: Message, update: RegisterUpdate, wall_ms: int) -> None:
+        """Have the store do it. A future is told of by a callback: a task for each would cost more
+        than the rest of a registration.
+        """
+        if self._waiting >= WAITING_MAX:
+            self._reply(request.transaction, unavailable(5))
+            return
+        try:
+            waiting = self._users.bindings.register(update, wall_ms)
+        except Exception as error:  # one request fails, no other
+            self._failed(request.transaction, error)
+            return
+        if not isinstance(waiting, asyncio.Future):
+            self._later(request.transaction, self._registered_later(request, update, waiting))
+            return
+        self._waiting += 1
+        told: asyncio.Future[RegisterOutcome] = waiting
+        told.add_done_callback(partial(self._told, request, update))
+
+    async def _registered_later(
+        self, request: Message, update: RegisterUpdate, waiting: Awaitable[RegisterOutcome]
+    ) -> None:
+        try:
+            outcome = await waiting
+        except CapacityError as error:
+            self._reply(request.transaction, unavailable(error.retry_after_s))
+            return
+        self._registered(request, update, outcome)
+
+    def _told(
+        self, request: Message, update: RegisterUpdate, told: "asyncio.Future[RegisterOutcome]"
+    ) -> None:
+        self._waiting -= 1
+        if told.cancelled():
+            return
+        try:
+            self._registered(request, update, told.result())
+        except Exception as error:  # the store's, or a fault of ours
+            self._failed(request.transaction, error)
+        self._driver.wake()
+
+    def _failed(self, transaction: int, error: Exception) -> None:
+        if isinstance(error, CapacityError):
+            self._reply(transaction, unavailable(error.retry_after_s))
+        else:
+            self._log.error("request_failed", exc_info=error)
+            self._reply(transaction, Reply(500))
+
+    def _registered(
+        self, request: Message, update: RegisterUpdate, outcome: RegisterOutcome
+    ) -> None:
+        times = (self._clock.now_ms(), self._clock.wall_ms())
+        reply = self._users.registration.answer(request, update, outcome, times)
+        if outcome.status == "applied":
+            self._binding_changed(update.aor)
+        self._reply(request.transaction, reply)
+
+    def _flow_mark(self, request: Message) -> str:
+        hop = request.hop
+        if not hop.flow and not self._bound_to_receiver:
+            return ""
+        return self._engine.mint_flow(hop.flow, f"{hop.transport}:{hop.host}:{hop.port}")
+
+    def _reply(self, transaction: int, reply: Reply) -> None:
+        self._users.forwarding.reply(transaction, reply, self._clock.now_ms())
+
+    def _later(self, transaction: int, work: Coroutine[object, object, None]) -> None:
+        if self._waiting >= WAITING_MAX:
+            work.close()
+            if transaction:
+                self._reply(transaction, unavailable(5))
+            return
+        self._waiting += 1
+        self._group.create_task(self._finish(transaction, work))
+
+    async def _finish(self, transaction: int, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception:  # a provider's policy, or a fault of ours: one request fails, no other
+            self._log.exception("request_failed")
+            if transaction:
+                self._reply(transaction, Reply(500))
+        finally:
+            self._waiting -= 1
+            self._driver.wake()

@@ -1,0 +1,347 @@
+"""The face of a member: what it shows of itself and of the farm, and the commands it takes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.views import (
+    AccountView,
+    CallView,
+    DomainView,
+    LoadView,
+    MediaSideView,
+    MediaView,
+    MemberState,
+    MemberView,
+    OwnsView,
+    RegistrationView,
+    iso,
+)
+from sipfarm.base.clock import Clock
+from sipfarm.base.farm_view import View, ViewState
+from sipfarm.base.records import Account, Binding, Domain, MemberRecord
+from sipfarm.base.records import MemberState as Registered
+from sipfarm.cluster.io.farm import Farm
+from sipfarm.cluster.io.store import Store
+from sipfarm.config import Config
+from sipfarm.media.io.native_plane import MediaPlane
+from sipfarm.native import Engine
+from sipfarm.node.member_metrics import member_metrics
+from sipfarm.node.task_calls import TaskCalls
+from sipfarm.signaling.io.streams import Streams
+from sipfarm.signaling.registration import aor_of
+
+ACCOUNTS_TOGETHER: Final = 256
+ACCOUNTS_LOOKED_AT_MAX: Final = 20_000
+"""Of which bindings are asked for: a listing is for looking, and must not wear out the store."""
+DEAD_SHOWN_MS: Final = 3_600_000
+"""A dead member is listed for so long after its lease has ended."""
+
+
+class Load(Protocol):
+    """How busy the process is."""
+
+    @property
+    def loop_lag_ms(self) -> float: ...
+    @property
+    def cpu(self) -> float: ...
+    @property
+    def cpu_s(self) -> float: ...
+
+
+class Links(Protocol):
+    """The way to the faces of other members."""
+
+    async def members(self, admins: Iterable[str]) -> list[MemberView | None]: ...
+    async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]: ...
+    async def command(self, admin: str, name: str, act: str) -> MemberView: ...
+
+
+class ShownMember(Protocol):
+    """The member behind the face."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def record(self) -> MemberRecord: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def plane(self) -> MediaPlane: ...
+    @property
+    def task_calls(self) -> TaskCalls: ...
+    @property
+    def streams(self) -> Streams: ...
+    @property
+    def farm(self) -> Farm: ...
+    @property
+    def draining(self) -> bool: ...
+    def view(self) -> View: ...
+    def drain(self) -> None: ...
+    def undrain(self) -> None: ...
+
+
+class Face:
+    """A MemberFace of a running member."""
+
+    def __init__(self, member: ShownMember, links: Links, load: Load) -> None:
+        self._member = member
+        self._links = links
+        self._load = load
+        self._name = member.config.member.name
+        self._metrics = member_metrics(member, load)
+
+    @property
+    def is_ready(self) -> bool:
+        return not self._member.draining
+
+    def metrics(self) -> bytes:
+        return self._metrics.render()
+
+    def member(self) -> MemberView:
+        member, record = self._member, self._member.record
+        counters: Mapping[str, int] = member.engine.counters()
+        transactions = counters["server_transactions"] + counters["client_transactions"]
+        return MemberView(
+            name=self._name,
+            state="draining" if member.draining else "ready",
+            incarnation=record.epoch,
+            number=record.number,
+            pid=record.pid,
+            admin=record.admin,
+            bus=record.bus,
+            load=LoadView(
+                loop_lag_ms=round(self._load.loop_lag_ms, 2),
+                cpu=round(self._load.cpu, 3),
+                transactions=transactions,
+                media_streams=member.plane.plane.totals()["streams"],
+                media_ports_free=member.plane.pool.free,
+            ),
+            owns=OwnsView(
+                calls=counters["calls"] + member.task_calls.count,
+                tasks=member.task_calls.count,
+                transactions=transactions,
+                flows=member.streams.count,
+            ),
+        )
+
+    async def members(self) -> Sequence[MemberView]:
+        records = [record for record in await self._member.store.members() if self._shown(record)]
+        others = [record for record in records if self._may_answer(record)]
+        told = await self._links.members([record.admin for record in others])
+        views = {view.number: view for view in told if view is not None}
+        found = [self._view_of(record, views.get(record.number)) for record in records]
+        return sorted(found, key=lambda view: (len(view.name), view.name))
+
+    def calls(self, limit: int) -> Sequence[CallView]:
+        now_ms, wall_ms = self._member.clock.now_ms(), self._member.clock.wall_ms()
+        forwarded = self._member.engine.calls()[:limit]
+        calls = [self._forwarded(call, now_ms, wall_ms) for call in forwarded]
+        for call in self._member.task_calls.views()[: limit - len(calls)]:
+            age_ms = now_ms - call.started_ms
+            calls.append(
+                CallView(
+                    id=f"{self._name}-{call.tag}",
+                    member=self._name,
+                    kind="task",
+                    state="answered" if call.answered else "ringing",
+                    caller=call.caller,
+                    callee=call.callee,
+                    call_id=call.call_id,
+                    task=call.task,
+                    started=iso(wall_ms - age_ms),
+                    seconds=age_ms / 1_000,
+                    media=self._media([call.stream] if call.stream else []),
+                )
+            )
+        return calls
+
+    async def farm_calls(self, limit: int) -> Sequence[CallView]:
+        others = [
+            record for record in await self._member.store.members() if self._may_answer(record)
+        ]
+        told = await self._links.calls([record.admin for record in others], limit)
+        calls = [*self.calls(limit), *(call for answer in told if answer for call in answer)]
+        return sorted(calls, key=lambda call: call.started)[:limit]
+
+    async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
+        store = self._member.store
+        names = {record.number: record.name for record in await store.members()}
+        domains = [domain] if domain else [found.name for found in await store.domains()]
+        found: list[RegistrationView] = []
+        looked_at = 0
+        for name in domains:
+            async for accounts in self._account_pages(name, ACCOUNTS_LOOKED_AT_MAX - looked_at):
+                looked_at += len(accounts)
+                bindings = await self._bindings([aor_of(account) for account in accounts])
+                found += [self._registration(binding, names) for binding in bindings]
+                if len(found) >= limit:
+                    return found[:limit]
+        return found
+
+    async def _account_pages(self, domain: str, limit: int) -> AsyncIterator[tuple[Account, ...]]:
+        """Up to `limit` accounts, page by page, so that the loop turns in between."""
+        cursor = ""
+        while limit > 0:
+            wanted = min(limit, ACCOUNTS_TOGETHER)
+            accounts, cursor = await self._member.store.account_page(domain, cursor, wanted)
+            yield accounts[:limit]
+            limit -= len(accounts)
+            if not cursor:
+                return
+
+    async def drain(self, name: str) -> MemberView:
+        return await self._command(name, "drain")
+
+    async def undrain(self, name: str) -> MemberView:
+        return await self._command(name, "undrain")
+
+    async def domains(self) -> Sequence[DomainView]:
+        return [await self._domain(domain) for domain in await self._member.store.domains()]
+
+    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]:
+        store = self._member.store
+        if await store.domain(domain) is None:
+            raise NotThere(f"there is no domain {domain}")
+        pages = [page async for page in self._account_pages(domain, limit)]
+        found = [_account(account) for page in pages for account in page]
+        return sorted(found, key=lambda account: account.aor)
+
+    async def _command(self, name: str, act: str) -> MemberView:
+        if name == self._name:
+            if act == "drain":
+                self._member.drain()
+            else:
+                self._member.undrain()
+            return self.member()
+        for record in await self._member.store.members():
+            if record.name == name:
+                if not self._may_answer(record):
+                    raise NotReached(f"member {name} is {self._view_of(record, None).state}")
+                return await self._links.command(record.admin, name, act)
+        raise NotThere(f"there is no member {name}")
+
+    def _shown(self, record: MemberRecord) -> bool:
+        over_ms = self._member.clock.wall_ms() - record.lease_until_wall_ms
+        return record.state is not Registered.LEFT and (
+            over_ms < DEAD_SHOWN_MS or self._is_self(record) or self._may_answer(record)
+        )
+
+    def _is_self(self, record: MemberRecord) -> bool:
+        return record.number == self._member.record.number
+
+    def _may_answer(self, record: MemberRecord) -> bool:
+        """Whether to ask it: one that is silent would keep the asker waiting."""
+        if record.state is not Registered.ALIVE or self._is_self(record):
+            return False
+        seen = self._seen(record)
+        return seen is None or seen in (ViewState.READY, ViewState.DRAINING)
+
+    def _seen(self, record: MemberRecord) -> ViewState | None:
+        """How this member sees an incarnation; nothing if it has not met it."""
+        seen = self._member.view().member(record.number)
+        return None if seen is None or seen.epoch != record.epoch else seen.state
+
+    def _view_of(self, record: MemberRecord, told: MemberView | None) -> MemberView:
+        if self._is_self(record):
+            return self.member()
+        if told is not None and told.incarnation == record.epoch:
+            return told
+        return MemberView(
+            name=record.name,
+            state=self._state_of_silent(record),
+            incarnation=record.epoch,
+            number=record.number,
+            pid=record.pid,
+            admin=record.admin,
+            bus=record.bus,
+        )
+
+    def _state_of_silent(self, record: MemberRecord) -> MemberState:
+        lease_over = record.lease_until_wall_ms < self._member.clock.wall_ms()
+        if record.state is not Registered.ALIVE or self._seen(record) is ViewState.DEAD:
+            return "dead"
+        return "dead" if lease_over and self._seen(record) is None else "suspected"
+
+    def _forwarded(self, call: Mapping[str, Any], now_ms: int, wall_ms: int) -> CallView:
+        age_ms = now_ms - call["started_ms"]
+        return CallView(
+            id=f"{self._name}-{call['handle']:x}",
+            member=self._name,
+            kind="forwarded",
+            state="answered" if call["answered"] else "ringing",
+            caller=call["caller"],
+            callee=call["callee"],
+            call_id=call["call_id"],
+            started=iso(wall_ms - age_ms),
+            seconds=age_ms / 1_000,
+            media=self._media(call["streams"]),
+        )
+
+    def _media(self, streams: Iterable[int]) -> tuple[MediaView, ...]:
+        plane = self._member.plane.plane
+        told = [(stream, plane.stats(stream)) for stream in streams]
+        return tuple(
+            MediaView(stream=stream, a=_side(sides[0]), b=_side(sides[1]))
+            for stream, sides in told
+            if sides is not None
+        )
+
+    async def _bindings(self, aors: Sequence[str]) -> list[Binding]:
+        """All asked for at once: the store makes one batch of it."""
+        wall_ms = self._member.clock.wall_ms()
+        store = self._member.store
+        found = await asyncio.gather(*[store.bindings(aor, wall_ms) for aor in aors])
+        return [binding for bindings in found for binding in bindings]
+
+    def _registration(self, binding: Binding, names: Mapping[int, str]) -> RegistrationView:
+        mark = self._member.engine.open_flow(binding.flow, binding.received)
+        left_ms = binding.expires_at_wall_ms - self._member.clock.wall_ms()
+        return RegistrationView(
+            aor=binding.aor,
+            contact=binding.contact,
+            expires=iso(binding.expires_at_wall_ms),
+            expires_s=max(left_ms // 1_000, 0),
+            q=binding.q / 1_000,
+            received=binding.received,
+            user_agent=binding.user_agent,
+            instance_id=binding.instance_id,
+            path=binding.path,
+            member=names.get(mark[0]) if mark else None,
+        )
+
+    async def _domain(self, domain: Domain) -> DomainView:
+        store = self._member.store
+        applications = await store.applications(domain.name)
+        return DomainView(
+            name=domain.name,
+            accounts=await store.account_count(domain.name),
+            applications=tuple(application.name for application in applications),
+            media_address=domain.media_address,
+            has_certificate=domain.certificate is not None,
+        )
+
+
+def _side(counters: Mapping[str, int]) -> MediaSideView:
+    return MediaSideView(
+        packets_in=counters["packets_in"],
+        bytes_in=counters["bytes_in"],
+        packets_out=counters["packets_out"],
+        bytes_out=counters["bytes_out"],
+    )
+
+
+def _account(account: Account) -> AccountView:
+    return AccountView(
+        aor=aor_of(account),
+        domain=account.domain,
+        name=account.name,
+        numbers=account.numbers,
+        aliases=account.aliases,
+        voicemail=account.voicemail,
+    )

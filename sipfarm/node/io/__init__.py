@@ -1,0 +1,1 @@
+"""A running member, and the supervisor of several."""

@@ -1,0 +1,389 @@
+"""A member's life under one epoch: built when it joins, dropped when it is tombstoned."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, closing
+from typing import Final
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from sipfarm.admin.api import admin_api
+from sipfarm.admin.io.server import serving
+from sipfarm.base.clock import Clock
+from sipfarm.base.errors import CapacityError, SipfarmError
+from sipfarm.base.farm_view import Load, View, ViewState
+from sipfarm.base.io.entropy import SystemEntropy
+from sipfarm.base.net import HostPort, Listen, Transport
+from sipfarm.cluster.io.farm import Farm
+from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
+from sipfarm.cluster.io.store import Store
+from sipfarm.cluster.membership_settings import MembershipSettings
+from sipfarm.cluster.placement import PlacementSettings, score
+from sipfarm.cluster.wire import Invalidate, OwnState
+from sipfarm.config import Config
+from sipfarm.media.io.native_plane import MediaPlane, PlaneEvent
+from sipfarm.native import Engine, Event, Hop, UdpPort
+from sipfarm.node.dispatch import Dispatcher
+from sipfarm.node.face import Face
+from sipfarm.node.forwarding import Forwarding, locals_of
+from sipfarm.node.io.free_ports import listening
+from sipfarm.node.io.load_probe import LoadProbe, load_probe
+from sipfarm.node.io.member_links import MemberLinks
+from sipfarm.node.io.sockets import SipSockets
+from sipfarm.node.task_calls import TaskCalls
+from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
+from sipfarm.pbx.task import TaskRunner
+from sipfarm.signaling.io.driver import Driver
+from sipfarm.signaling.io.resolver import Resolver
+from sipfarm.signaling.io.streams import NamingResolver, Streams, StreamSettings
+from sipfarm.signaling.io.tls import Certificates, Pair
+
+AOR: Final = "aor"
+DOMAIN: Final = "domain"
+TRANSACTIONS_MAX: Final = 400_000
+PURGE_EVERY_S: Final = 1.0
+PURGE_TOGETHER: Final = 1_000
+
+
+class Over(Exception):
+    """This life has ended: ordered, or by a tombstone."""
+
+
+class Incarnation:
+    """One life. `run` builds it, lives it and takes it down."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        store: Store,
+        sockets: SipSockets,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.log = log
+        self.store = store
+        self.sockets = sockets
+        self.draining = False
+        self.tombstoned = asyncio.Event()
+        self._is_built = False
+        self._placement = PlacementSettings()
+
+    async def run(
+        self, ready: Callable[[], None], live: Callable[["Incarnation"], Awaitable[None]]
+    ) -> None:
+        """Be there as long as `live` lasts. Raises StartError."""
+        try:
+            async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+                await self._build(stack, group)
+                ready()
+                await live(self)
+                raise Over
+        except* Over:
+            pass
+
+    async def _build(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
+        config, loop = self.config, asyncio.get_running_loop()
+        admin = stack.enter_context(closing(listening(config.admin.listen)))
+        self.probe: LoadProbe = stack.enter_context(load_probe(loop))
+        self.plane = MediaPlane(
+            self.clock,
+            config.media.address,
+            config.media.advertise or "",
+            (config.media.ports.first, config.media.ports.last),
+            config.media.threads,
+            self._media_event,
+        )
+        stack.callback(self.plane.close, loop)
+        self.farm = self._farm(group, _reached_at(admin, config))
+        self.record = await self.farm.join(config.bus.listen)
+        stack.callback(self.farm.close)
+        listens = self.sockets.listens
+        self.deciders: Deciders = deciders(config, self.store, self.record.number, listens)
+        self.engine = self._engine(listens)
+        self.driver = Driver(
+            loop, self.clock, self.engine, self._deliver, self.plane.apply, self.farm.may_act
+        )
+        stack.callback(self.driver.close)
+        self.streams = Streams(
+            group,
+            self.driver.receive_messages,
+            self.driver.transport_failed,
+            self.log,
+            int.from_bytes(SystemEntropy().token_bytes(4)),
+            self._stream_settings(),
+            await self._certificates(group),
+        )
+        stack.callback(self.streams.close)
+        self.driver.use_streams(self.streams)
+        self.driver.use_bus(self.farm.bus.send_packets)
+        self.task_calls = TaskCalls(
+            self.engine,
+            self.driver.out,
+            self.plane,
+            SystemEntropy(),
+            self.driver.now_ms,
+            self.driver.wake,
+        )
+        runner = await stack.enter_async_context(TaskRunner(self.task_calls, self.log))
+        self.dispatcher = Dispatcher(
+            self._users(runner, listens),
+            self.driver,
+            self.clock,
+            group,
+            NamingResolver(Resolver(SystemEntropy()), self.streams),
+            self._binding_changed,
+            self.log,
+            bound_to_receiver=self.config.sip.reply_via == "receiver",
+        )
+        self._is_built = True
+        self.driver.add_deadlines(self.task_calls.next_deadline_ms, self.task_calls.expire)
+        self.plane.attach(loop)
+        await self.farm.start()
+        group.create_task(self._tell_loads())
+        group.create_task(self._purge())
+        face = Face(self, MemberLinks(config.admin.token), self.probe)
+        await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
+        await self.farm.meet()
+        for local, listen, bound in self.sockets:
+            if listen.transport is Transport.UDP:
+                self.driver.add_port(UdpPort(bound.fileno(), local), bound.fileno())
+                stack.callback(loop.remove_reader, bound.fileno())
+            else:
+                await self.streams.listen(bound, local, listen.transport)
+        self.log.info("member_started", number=self.record.number, epoch=self.record.epoch)
+
+    # What the admin API asks for.
+
+    def drain(self) -> None:
+        """Take no new work."""
+        self._set_draining(True)
+
+    def undrain(self) -> None:
+        self._set_draining(False)
+
+    def view(self) -> View:
+        """The farm as this member sees it."""
+        return self.farm.view()
+
+    def is_idle(self) -> bool:
+        """Nothing is under way that would be lost."""
+        counters = self.engine.counters()
+        under_way = counters["server_transactions"] + counters["calls"] + self.task_calls.count
+        return not under_way and not self.dispatcher.waiting
+
+    async def leave(self) -> None:
+        """Read what is still queued, tell the others, and go."""
+        self.sockets.leave_group()
+        self.driver.read_out()
+        await self.farm.leave()
+
+    def _set_draining(self, draining: bool) -> None:
+        if self.draining == draining:
+            return
+        self.draining = draining
+        self.farm.set_state(OwnState.DRAINING if draining else OwnState.READY)
+        self._view_changed(self.farm.view())
+        if draining:
+            self.log.info("member_draining")
+            self.streams.close_idle()
+        else:
+            self.log.info("member_undrained")
+            self.streams.keep_idle()
+
+    # The farm.
+
+    def _farm(self, group: asyncio.TaskGroup, admin: str) -> Farm:
+        config = self.config
+        settings = FarmSettings(
+            farm=config.farm.name,
+            name=config.member.name,
+            admin=admin,
+            pid=os.getpid(),
+            membership=MembershipSettings.of(
+                config.farm.suspect_after_ms, config.farm.dead_after_ms
+            ),
+            placement=self._placement,
+        )
+        handlers = FarmHandlers(
+            packets=self._packets,
+            invalidate=self._invalidate,
+            event=lambda number, name, body: None,
+            rpc=_no_such_method,
+            load=self._load,
+            view_changed=self._view_changed,
+            member_gone=lambda gone: None,
+            link_up=lambda number: None,
+            link_down=self._link_down,
+            tombstoned=self._was_tombstoned,
+            rejoined=lambda record: None,
+        )
+        keys = [key.bus for key in keys_of(config)]
+        return Farm(
+            group, self.store, self.clock, SystemEntropy(), self.log, settings, handlers, keys=keys
+        )
+
+    def _packets(self, number: int, payloads: Sequence[bytes]) -> None:
+        self.driver.receive_bus(number, payloads)
+
+    def _binding_changed(self, aor: str) -> None:
+        self.farm.bus.broadcast(Invalidate(AOR, aor))
+
+    def _invalidate(self, number: int, what: str, key: str) -> None:
+        if what == AOR:
+            self.deciders.locations.forget(key)
+        elif what == DOMAIN:
+            self.deciders.tenants.forget_domain(key)
+
+    def _link_down(self, number: int) -> None:
+        self.deciders.locations.clear()
+        self.deciders.tenants.clear()
+
+    def _load(self, loop_lag_ms: int) -> Load:
+        if not self._is_built:
+            return Load()
+        counters = self.engine.counters()
+        pool = self.plane.pool
+        ports = len(self.config.media.ports) // 2
+        return Load(
+            loop_lag_ms=loop_lag_ms,
+            cpu_permille=int(min(self.probe.cpu, 1.0) * 1_000),
+            transactions=counters["server_transactions"] + counters["client_transactions"],
+            media_permille=min(pool.taken * 1_000 // max(ports, 1), 1_000),
+        )
+
+    def _view_changed(self, view: View) -> None:
+        self.driver.set_view(
+            [
+                (
+                    member.number,
+                    member.epoch,
+                    member.state is ViewState.READY,
+                    score(member.load, self._placement),
+                )
+                for member in view.live()
+            ]
+        )
+
+    async def _tell_loads(self) -> None:
+        """The engine places new work by the loads of the last heartbeats."""
+        while True:
+            await asyncio.sleep(MembershipSettings().heartbeat_ms / 1_000)
+            self._view_changed(self.farm.view())
+
+    async def _purge(self) -> None:
+        """Remove from the store what has expired, a little at a time."""
+        while True:
+            await asyncio.sleep(PURGE_EVERY_S)
+            try:
+                await self.store.purge(self.clock.wall_ms(), PURGE_TOGETHER)
+            except CapacityError:
+                self.log.warning("store_purge_failed")
+
+    async def _was_tombstoned(self) -> None:
+        """Nothing more is done in this life; the member begins another."""
+        self.tombstoned.set()
+        await asyncio.Event().wait()
+
+    # The engine.
+
+    def _engine(self, listens: list[Listen]) -> Engine:
+        config = self.config
+        current, *previous = [keys.mark for keys in keys_of(config)]
+        return Engine(
+            self.plane.pool,
+            listens=[self._listen_spec(listen) for listen in listens],
+            member=self.record.number,
+            epoch=self.record.epoch,
+            mark_key=current,
+            mark_key_id=current[0] & 3,
+            previous_mark_key=previous[0] if previous else None,
+            previous_mark_key_id=previous[0][0] & 3 if previous else 0,
+            transaction_key=keys_of(config)[0].directory,
+            media=self.plane.plane.advertise,
+            now_ms=self.clock.now_ms(),
+            transactions_max=TRANSACTIONS_MAX,
+            claims=config.farm.balancing == "packet",
+            reply_via_receiver=config.sip.reply_via == "receiver",
+        )
+
+    def _listen_spec(self, listen: Listen) -> tuple[Hop, str, int]:
+        address = listen.address
+        advertise = self.config.sip.advertise or address
+        shared = listen.transport in {Transport.UDP, Transport.TCP}
+        hop = Hop(listen.transport.value, address.host, address.port)
+        return hop, advertise.bracketed_host, advertise.port if shared else address.port
+
+    # Streams.
+
+    def _stream_settings(self) -> StreamSettings:
+        """Behind a balancer that rewrites addresses all phones come from one."""
+        settings = StreamSettings()
+        if self.config.sip.reply_via != "receiver":
+            return settings
+        return msgspec.structs.replace(
+            settings,
+            per_source_max=settings.connections_max,
+            handshakes_per_source_max=settings.handshakes_max,
+        )
+
+    async def _certificates(self, group: asyncio.TaskGroup) -> Certificates | None:
+        sip = self.config.sip
+        if sip.certificate is None or sip.key is None:
+            return None
+        own = Pair(sip.certificate, sip.key)
+        certificates = Certificates(own, self.store, group, self.log)
+        await certificates.load()
+        return certificates
+
+    def _holder_of(self, number: int, epoch: int, flow: int) -> int | None:
+        """Through which member a flow is reached: 0 this one, None if it is gone.
+
+        Flow 0 is no connection: whatever that member sends over UDP.
+        """
+        record = self.record
+        if number == record.number:
+            there = flow == 0 or self.streams.has(flow)
+            return 0 if epoch == record.epoch and there else None
+        holder = self.farm.view().member(number)
+        if holder is None or holder.epoch != epoch or holder.state is ViewState.DEAD:
+            return None
+        return number if number in self.farm.bus.linked else None
+
+    def _users(self, runner: TaskRunner, listens: list[Listen]) -> Users:
+        forwarding = Forwarding(self.engine, self.driver.out, locals_of(listens), self._holder_of)
+        return Users(
+            self.deciders.registration,
+            self.deciders.router,
+            self.store,
+            forwarding,
+            self.task_calls,
+            TASKS,
+            runner,
+        )
+
+    def _deliver(self, event: Event) -> None:
+        self.dispatcher.deliver(event)
+
+    def _media_event(self, event: PlaneEvent) -> None:
+        if event["kind"] == "silence":
+            self.log.info("media_silent", stream=event["stream"])
+            self.task_calls.media_silent(event["stream"])
+        elif event["kind"] == "failed":
+            self.log.warning("media_failed", stream=event["stream"])
+
+
+async def _no_such_method(method: str, arguments: bytes, number: int) -> bytes:
+    raise SipfarmError(f"no such method: {method}")
+
+
+def _reached_at(admin: socket.socket, config: Config) -> str:
+    """Where the other members find the admin API of this one."""
+    name: tuple[str, int] = admin.getsockname()
+    address = HostPort(name[0], name[1])
+    host = config.bus.listen.host if address.is_unspecified else address.host
+    return str(HostPort(host, address.port))

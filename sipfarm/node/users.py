@@ -1,0 +1,99 @@
+"""The transaction users of a member, built from its config."""
+
+from typing import Final
+
+import msgspec
+
+from sipfarm.base.net import Listen
+from sipfarm.base.secrets import FarmKeys, farm_keys
+from sipfarm.cluster.io.store import Store
+from sipfarm.config import Config
+from sipfarm.native import NameAddr, Uri
+from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.task_calls import TaskCalls, TaskTable
+from sipfarm.pbx.apps.echo import echo
+from sipfarm.pbx.task import TaskRunner
+from sipfarm.signaling.authentication import TrustedSources
+from sipfarm.signaling.digest import Digest, DigestSettings
+from sipfarm.signaling.location import Locations
+from sipfarm.signaling.lookup_cache import CacheSettings
+from sipfarm.signaling.message import OwnAddresses, Syntax
+from sipfarm.signaling.registrar import Registrar, RegistrarSettings
+from sipfarm.signaling.registration import Registration
+from sipfarm.signaling.router import Router
+from sipfarm.signaling.routing import PolicySettings, RoutingParts
+from sipfarm.signaling.routing_loader import load_policy
+from sipfarm.signaling.tenants import Tenants
+
+SYNTAX: Final = Syntax(Uri.parse, NameAddr.parse)
+TASKS: Final[TaskTable] = {"echo": echo}
+
+
+class Deciders(msgspec.Struct, frozen=True):
+    """What decides on requests, and the caches it decides by."""
+
+    registration: Registration
+    router: Router
+    tenants: Tenants
+    locations: Locations
+
+
+class Users(msgspec.Struct, frozen=True):
+    """Everybody that the dispatcher hands events to."""
+
+    registration: Registration
+    router: Router
+    bindings: Store
+    forwarding: Forwarding
+    task_calls: TaskCalls
+    tasks: TaskTable
+    runner: TaskRunner
+
+
+def keys_of(config: Config) -> tuple[FarmKeys, ...]:
+    """The keys of the farm's secret, then those of the previous one while it is being changed."""
+    secrets = (config.farm.secret, config.farm.secret_previous)
+    return tuple([farm_keys(secret) for secret in secrets if secret])
+
+
+def deciders(config: Config, store: Store, number: int, listens: list[Listen]) -> Deciders:
+    """Registrar and router over the store. Raises StartError for a policy that cannot be loaded."""
+    tenants, locations = Tenants(store, CacheSettings()), Locations(store, CacheSettings())
+    own = own_addresses(config, listens)
+    digest = Digest(
+        DigestSettings(
+            algorithms=config.sip.digest,
+            bind_nonce_to="host" if config.sip.reply_via == "receiver" else "port",
+        ),
+        tuple([keys.nonce for keys in keys_of(config)]),
+        number,
+        own,
+    )
+    trusted = TrustedSources(tuple([str(network) for network in config.sip.trusted]))
+    registrar = Registrar(RegistrarSettings(), SYNTAX)
+    parts = RoutingParts(
+        tenants=tenants,
+        locations=locations,
+        digest=digest,
+        trusted=trusted,
+        own=own,
+        syntax=SYNTAX,
+        settings=PolicySettings(tasks=frozenset(TASKS)),
+    )
+    return Deciders(
+        Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),
+        Router(parts, load_policy(config.sip.routing)),
+        tenants,
+        locations,
+    )
+
+
+def own_addresses(config: Config, listens: list[Listen]) -> OwnAddresses:
+    """Where the farm is reached, as far as this member knows."""
+    addresses = [listen.address for listen in listens]
+    if config.sip.advertise is not None:
+        addresses.append(config.sip.advertise)
+    return OwnAddresses(
+        frozenset([address.bracketed_host.lower() for address in addresses]),
+        frozenset([address.port for address in addresses]),
+    )
