@@ -1,0 +1,1 @@
+"""The scriptable softphone and the tools that listen to what it heard."""

@@ -1,0 +1,1 @@
+"""The parts of the softphone that do I/O: pjsua2, its child process, wav files."""
