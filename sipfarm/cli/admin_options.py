@@ -1,0 +1,73 @@
+"""How the commands that ask a farm find it, and how they show what it answers."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sipfarm.admin.io.client import AdminClient
+from sipfarm.base.secrets import Secret
+from sipfarm.config import load
+
+AdminUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="SIPFARM_ADMIN",
+        help="admin API; by default http://127.0.0.1:8080",
+        show_default=False,
+    ),
+]
+Token = Annotated[
+    str, typer.Option(envvar="SIPFARM_TOKEN", help="token of the admin API", show_default=False)
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="a member's file that says both", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON and no table")]
+Limit = Annotated[int, typer.Option(help="entries at most", min=1, max=10_000)]
+
+PIPED_WIDTH = 240  # where no terminal says how wide a line may be
+ADMIN = "http://127.0.0.1:8080"
+
+
+def client_of(admin: str, token: str, config: Path | None) -> AdminClient:
+    """By the options or the environment; what they leave open, the member's file says."""
+    known = Secret(token) if token else None
+    if config is not None:
+        section = load(config, os.environ).admin
+        admin = admin or str(section.listen)
+        known = known or section.token
+    return AdminClient(admin or ADMIN, known)
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows of plain text: nothing in them is markup."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*[_plain(str(cell)) for cell in row])
+        count += 1
+    if count:
+        width = None if sys.stdout.isatty() else PIPED_WIDTH
+        Console(width=width, highlight=False).print(table)
+    else:
+        print(f"{title}: none")
+
+
+def _plain(text: str) -> str:
+    """Without markup, and without what moves a terminal's cursor: peers write some of it."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return shown.replace("[", r"\[")

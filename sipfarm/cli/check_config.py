@@ -1,0 +1,31 @@
+"""`sipfarm check-config`: what is wrong in a config or provisioning file, with the line."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sipfarm import config, provisioning
+from sipfarm.base.io.files import read_text
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(help="member.toml or provision.toml", show_default=False)],
+) -> None:
+    """Say what is wrong in a config file, with the line; exit 0 if nothing is."""
+    if _is_provisioning(file):
+        domains = provisioning.load(file).domains
+        accounts = sum(len(domain.accounts) for domain in domains)
+        print(f"{file}: well; {len(domains)} domains, {accounts} accounts")
+        return
+    member = config.load(file)
+    listens = ", ".join(str(listen) for listen in member.sip.listen) or "nowhere"
+    print(f'{file}: well; member "{member.member.name}" of "{member.farm.name}", SIP on {listens}')
+
+
+def _is_provisioning(file: Path) -> bool:
+    try:
+        return "domain" in tomllib.loads(read_text(file))
+    except tomllib.TOMLDecodeError:
+        return False

@@ -1,0 +1,79 @@
+"""`sipfarm members`, `drain` and `undrain`: the members of a farm, and who takes new work."""
+
+from typing import Annotated
+
+import typer
+
+from sipfarm.admin.views import MemberView
+from sipfarm.cli.admin_options import (
+    AdminUrl,
+    AsJson,
+    ConfigFile,
+    Token,
+    client_of,
+    print_json,
+    print_table,
+)
+
+COLUMNS = (
+    *("name", "state", "incarnation", "pid", "admin"),
+    *("calls", "flows", "transactions", "lag ms", "cpu"),
+)
+MemberName = Annotated[str, typer.Argument(help="such as m1", show_default=False)]
+
+
+def members(
+    admin: AdminUrl = "", token: Token = "", config: ConfigFile = None, json: AsJson = False
+) -> None:
+    """Show the members of a farm: how each stands, how busy it is, and what it owns."""
+    _show(client_of(admin, token, config).get("/api/v1/members", list[MemberView]), json)
+
+
+def drain(
+    name: MemberName,
+    admin: AdminUrl = "",
+    token: Token = "",
+    config: ConfigFile = None,
+    json: AsJson = False,
+) -> None:
+    """Let a member take no new work; what runs on it goes on."""
+    path = f"/api/v1/members/{_checked(name)}/drain"
+    _show([client_of(admin, token, config).post(path, MemberView)], json)
+
+
+def undrain(
+    name: MemberName,
+    admin: AdminUrl = "",
+    token: Token = "",
+    config: ConfigFile = None,
+    json: AsJson = False,
+) -> None:
+    """Let a drained member take new work again."""
+    path = f"/api/v1/members/{_checked(name)}/undrain"
+    _show([client_of(admin, token, config).post(path, MemberView)], json)
+
+
+def _checked(name: str) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+        raise typer.BadParameter(f"{name!r} is no name of a member.")
+    return name
+
+
+def _show(found: list[MemberView], json: bool) -> None:
+    if json:
+        print_json(found)
+    else:
+        print_table("Members", COLUMNS, (_row(member) for member in found))
+
+
+def _row(member: MemberView) -> tuple[object, ...]:
+    owns, load = member.owns, member.load
+    return (
+        member.name,
+        member.state,
+        member.incarnation,
+        member.pid,
+        member.admin,
+        *((owns.calls, owns.flows, owns.transactions) if owns else ("", "", "")),
+        *((f"{load.loop_lag_ms:.1f}", f"{load.cpu:.2f}") if load else ("", "")),
+    )
