@@ -1,0 +1,141 @@
+"""The transaction users of a simulated member: the shipped ones, over a store in memory."""
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+import msgspec
+
+from sipfarm.base.ids import Entropy
+from sipfarm.native import Engine, NameAddr, Output, Uri
+from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.task_calls import TaskCalls, TaskTable
+from sipfarm.pbx.task import TaskRunner
+from sipfarm.signaling.authentication import TrustedSources
+from sipfarm.signaling.digest import Digest, DigestSettings
+from sipfarm.signaling.location import Locations
+from sipfarm.signaling.lookup_cache import CacheSettings
+from sipfarm.signaling.message import OwnAddresses, Syntax
+from sipfarm.signaling.policy import stock_policy
+from sipfarm.signaling.registrar import Registrar, RegistrarSettings
+from sipfarm.signaling.registration import Registration
+from sipfarm.signaling.router import Router
+from sipfarm.signaling.routing import PolicySettings, RoutingParts
+from sipfarm.signaling.tenants import Tenants
+from sipfarm.testing.clock import VirtualClock
+from sipfarm.testing.fake_plane import FakePlane
+from sipfarm.testing.memory_store import MemoryStore
+from sipfarm.testing.net import Endpoint
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from sipfarm.media.io.native_plane import MediaPlane
+
+SYNTAX: Final = Syntax(Uri.parse, NameAddr.parse)
+
+
+class Users(msgspec.Struct, frozen=True):
+    """Everybody that the dispatcher hands events to."""
+
+    registration: Registration
+    router: Router
+    bindings: MemoryStore
+    forwarding: Forwarding
+    task_calls: TaskCalls
+    tasks: TaskTable
+    runner: TaskRunner
+    locations: Locations
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What the users of a member are built from."""
+
+    number: int
+    engine: Engine
+    out: Output
+    plane: FakePlane
+    clock: VirtualClock
+    random: Random
+    store: MemoryStore
+    nonce_key: bytes
+    address: Endpoint
+    trusted: tuple[str, ...]
+    policy: PolicySettings
+    wake: Callable[[], None]
+
+
+class LogThatRaises:
+    """Nothing in a simulation may go wrong unseen."""
+
+    def warning(self, event: str, **fields: object) -> NoReturn:
+        raise AssertionError(f"{event} {fields}")
+
+    def exception(self, event: str, **fields: object) -> None:
+        raise
+
+
+class DrawnBytes(Entropy):
+    """Entropy from a seed."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def token_bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+
+class NoNames:
+    """A resolver for a network where everything has a literal address."""
+
+    async def locate(self, host: str, port: int, transport: str) -> list[NoReturn]:
+        return []
+
+
+class SimGroup:
+    """Stands where a TaskGroup does, for coroutines that wait for the store alone."""
+
+    def __init__(self, run_later: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self._run_later = run_later
+
+    def create_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._run_later(work)
+
+
+def silent_log() -> "FilteringBoundLogger":
+    # The cast: it has the methods that are used, and nothing is logged where all goes well.
+    return cast("FilteringBoundLogger", LogThatRaises())
+
+
+def build_users(given: Given) -> Users:
+    """The users of one incarnation."""
+    cache = CacheSettings()
+    tenants, locations = Tenants(given.store, cache), Locations(given.store, cache)
+    host, port = given.address
+    own = OwnAddresses(frozenset({host}), frozenset({port}))
+    digest = Digest(DigestSettings(), (given.nonce_key,), given.number, own)
+    trusted = TrustedSources(given.trusted)
+    routing = RoutingParts(
+        tenants=tenants,
+        locations=locations,
+        digest=digest,
+        trusted=trusted,
+        own=own,
+        syntax=SYNTAX,
+        settings=given.policy,
+    )
+    # The cast: what stands in for the plane has the methods that are used.
+    plane = cast("MediaPlane", given.plane)
+    entropy = DrawnBytes(given.random)
+    task_calls = TaskCalls(given.engine, given.out, plane, entropy, given.clock.now_ms, given.wake)
+    registrar = Registrar(RegistrarSettings(), SYNTAX)
+    return Users(
+        Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),
+        Router(routing, stock_policy),
+        given.store,
+        Forwarding(given.engine, given.out, {"udp": 0}),
+        task_calls,
+        {},
+        TaskRunner(task_calls, silent_log()),
+        locations,
+    )
