@@ -1,0 +1,105 @@
+// The media plane of sipfarm as a process of its own, for bench_relay: no SIP, no Python, the shipped worker.
+//
+//   relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US
+// Reads one call per line, "CALLER_IP CALLER_PORT CALLEE_IP CALLEE_PORT", up to an empty line; prints each call's two
+// relay ports, then "ready". Prints its totals as JSON when standard input ends, and stops.
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "rtp/plane.hpp"
+
+using namespace sipfarm;
+
+namespace {
+
+std::int64_t monotonic_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000 + now.tv_nsec / 1'000'000;
+}
+
+struct CallEnds {
+  rtp::Remote caller;
+  rtp::Remote callee;
+};
+
+std::vector<CallEnds> read_calls() {
+  std::vector<CallEnds> calls;
+  for (std::string line; std::getline(std::cin, line) && !line.empty();) {
+    std::istringstream words{line};
+    std::string caller;
+    std::string callee;
+    std::uint16_t caller_port = 0;
+    std::uint16_t callee_port = 0;
+    words >> caller >> caller_port >> callee >> callee_port;
+    CallEnds ends;
+    ends.caller.rtp = net::Address::parse(caller, caller_port).value();
+    ends.callee.rtp = net::Address::parse(callee, callee_port).value();
+    calls.push_back(ends);
+  }
+  return calls;
+}
+
+std::uint16_t take(rtp::PortPool& pool, rtp::Plane& plane) {
+  for (int tries = 0; tries < 1'000; ++tries) {
+    if (const auto port = pool.take(monotonic_ms())) return *port;
+    plane.replenish(monotonic_ms());
+  }
+  std::fputs("relay_server: no free ports in the range\n", stderr);
+  std::exit(1);
+}
+
+void serve_until_eof(rtp::Plane& plane) {
+  std::vector<rtp::Event> events;
+  for (;;) {
+    pollfd ready[] = {{STDIN_FILENO, POLLIN, 0}, {plane.event_fd(), POLLIN, 0}};
+    ::poll(ready, 2, 1'000);
+    events.clear();
+    plane.poll_events(events);
+    plane.replenish(monotonic_ms());
+    char byte = 0;
+    if (ready[0].revents != 0 && ::read(STDIN_FILENO, &byte, 1) <= 0) return;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 6) {
+    std::fputs("usage: relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US\n", stderr);
+    return 2;
+  }
+  rtp::PlaneConfig config;
+  config.address = net::Address::parse(argv[1], 0).value();
+  config.first_port = static_cast<std::uint16_t>(std::atoi(argv[2]));
+  config.last_port = static_cast<std::uint16_t>(std::atoi(argv[3]));
+  config.threads = static_cast<unsigned>(std::atoi(argv[4]));
+  config.coalesce_us = static_cast<unsigned>(std::atoi(argv[5]));
+  rtp::PortPool pool;
+  rtp::Plane plane{config, pool};
+
+  std::uint64_t stream = 0;
+  for (const CallEnds& call : read_calls()) {
+    const std::uint16_t a = take(pool, plane);
+    const std::uint16_t b = take(pool, plane);
+    const rtp::Command open = rtp::Command::open_relay(++stream, a, b, call.caller, call.callee);
+    plane.apply({&open, 1});
+    std::printf("%u %u\n", unsigned{a}, unsigned{b});
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  serve_until_eof(plane);
+  const rtp::PlaneTotals totals = plane.totals();
+  std::printf("{\"relayed\": %llu, \"dropped\": %llu, \"wakeups\": %llu}\n",
+              static_cast<unsigned long long>(totals.packets_relayed), static_cast<unsigned long long>(totals.dropped),
+              static_cast<unsigned long long>(totals.wakeups));
+  return 0;
+}
