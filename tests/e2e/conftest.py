@@ -1,0 +1,72 @@
+"""Farms of real processes, and SIPp against them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipfarm.base.net import HostPort
+from sipfarm.testing.ports import lease_ports
+from sipfarm.testing.processes import Children
+from sipfarm.testing.real_farm import DOMAIN, FarmOptions, RealFarm
+from sipfarm.testing.sipp import Sipp, SippCall, SippResult
+
+StartFarm = Callable[..., RealFarm]
+
+
+@pytest.fixture(scope="module")
+def start_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartFarm]:
+    """Start a farm that lives as long as the module's tests: `start_farm(members=3)`."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> RealFarm:
+            lease = stack.enter_context(lease_ports(10))
+            children = stack.enter_context(Children())
+            folder = tmp_path_factory.mktemp("farm")
+            return RealFarm(children, lease, folder, FarmOptions(**options))
+
+        yield start
+
+
+class Peers:
+    """The SIPps of one test, at addresses of one farm."""
+
+    def __init__(self, farm: RealFarm, children: Children, folder: Path) -> None:
+        self.farm = farm
+        self._children = children
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def caller(self, scenario: str, **what: Any) -> Sipp:
+        """Place calls to the farm.
+
+        They last a little: where two packets go different ways, a BYE may overtake its ACK.
+        """
+        usual = {"local": self.farm.trusted(1), "remote": self.farm.listen, "hold_ms": 200}
+        return self._start(scenario, {**usual, **what})
+
+    def phone(self, scenario: str, **what: Any) -> Sipp:
+        """Register as `service` (by default an account of its own) and take calls."""
+        user = self.farm.unused_user()
+        given: dict[str, Any] = {"local": self.farm.trusted(2), "service": user, **what}
+        tcp = str(given.get("transport", "u1")).startswith("t")
+        self.register(given["service"], given["local"], tcp=tcp)
+        return self._start(scenario, given)
+
+    def register(self, user: str, phone: HostPort, *, tcp: bool = False) -> SippResult:
+        """Register a phone over UDP from its own address, so that it is reached without a flow."""
+        contact = f"{phone};transport=tcp" if tcp else str(phone)
+        what = {"service": user, "local": phone, "keys": {"contact": contact}}
+        return self.caller("register_contact", **what).succeed()
+
+    def _start(self, scenario: str, what: dict[str, Any]) -> Sipp:
+        call = SippCall(scenario=scenario, domain=DOMAIN, **what)
+        return Sipp(self._children, self._folder, call)
+
+
+@pytest.fixture
+def peers_of(tmp_path: Path, children: Children) -> Callable[[RealFarm], Peers]:
+    """SIPps against a farm; their files are in the test's folder."""
+    return lambda farm: Peers(farm, children, tmp_path / "sipp")

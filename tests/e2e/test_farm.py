@@ -1,0 +1,325 @@
+"""SIPp against three real members, each packet at another one; and members that die or drain."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sipfarm.testing.balancer import PacketBalancer
+from sipfarm.testing.eventually import eventually
+from sipfarm.testing.real_farm import RealFarm
+from sipfarm.testing.rewriting_balancer import RewritingBalancer
+from sipfarm.testing.sipp import Sipp, SippResult
+
+pytestmark = pytest.mark.timeout(150)
+
+MEMBERS = 3
+FLOWS = (
+    ("call_uac", "call_uas"),
+    ("cancel_uac", "cancel_uas"),
+    ("busy_uac", "busy_uas"),
+    ("reinvite_uac", "reinvite_uas"),
+    ("prack_update_uac", "prack_update_uas"),
+    ("bye_from_callee_uac", "bye_from_callee_uas"),
+)
+FLOWS_UNDER_LOSS = (
+    ("call_uac", "call_uas", True),
+    ("busy_uac", "busy_uas", False),
+)
+"""Those in which SIPp waits for nothing that is sent once only; whether the phone stays a while."""
+LINGER_MS = 5_000
+CALLS = 10
+CALLS_UNDER_LOSS = 60
+LOSS = 0.05
+LOAD_PER_SECOND = 100
+LOAD_S = 20
+SEED = 20_241
+VIEW_RIGHT_WITHIN_S = 2.5
+FEW = 3
+"""Calls whose INVITE was unfinished on a member when it died: it is for some milliseconds only."""
+ALL_READY = {"m1": "ready", "m2": "ready", "m3": "ready"}
+
+
+class SharedFarm:
+    """Three members at one address, and the balancer that gives each packet to any of them."""
+
+    def __init__(self, farm: RealFarm) -> None:
+        self.farm = farm
+        self.balancer = PacketBalancer(farm.listen, farm.pids)
+        farm.wait_for(ALL_READY, 20.0)
+        self.balancer.at_random()
+
+
+@pytest.fixture(scope="module")
+def shared(start_farm: Callable[..., RealFarm]) -> Iterator[SharedFarm]:
+    started = SharedFarm(start_farm(members=MEMBERS))
+    yield started
+    started.farm.wait_at_rest()
+
+
+@pytest.fixture
+def farm(shared: SharedFarm) -> Iterator[RealFarm]:
+    yield shared.farm
+    shared.farm.wait_calls_over()
+
+
+@pytest.fixture
+def peers(farm: RealFarm, peers_of: Callable[[RealFarm], Any]) -> Any:
+    return peers_of(farm)
+
+
+@pytest.fixture(scope="module")
+def apart(start_farm: Callable[..., RealFarm]) -> Iterator[tuple[RealFarm, RewritingBalancer]]:
+    """Three members at addresses of their own behind a balancer that rewrites addresses."""
+    started = start_farm(members=MEMBERS, apart=True)
+    started.wait_for(ALL_READY, 20.0)
+    with RewritingBalancer(started.listen, started.addresses, SEED) as balancer:
+        yield started, balancer
+
+
+def test_each_packet_goes_to_another_member(shared: SharedFarm) -> None:
+    assert shared.balancer.size == MEMBERS
+
+
+@pytest.mark.parametrize(("caller", "phone"), FLOWS)
+def test_a_flow_goes_through_whoever_gets_its_packets(peers: Any, caller: str, phone: str) -> None:
+    called = peers.phone(phone, calls=CALLS)
+    peers.caller(caller, service=called.call.service, calls=CALLS).succeed()
+    called.succeed()
+
+
+@pytest.mark.parametrize("transports", ["t1-t1", "u1-t1", "t1-u1"])
+def test_a_call_goes_through_over_streams_of_several_members(peers: Any, transports: str) -> None:
+    of_caller, of_phone = transports.split("-")
+    called = peers.phone("call_uas", calls=CALLS, transport=of_phone)
+    to = called.call.service
+    peers.caller("call_uac", service=to, calls=CALLS, transport=of_caller).succeed()
+    called.succeed()
+
+
+def test_a_retransmitted_invite_makes_one_call(peers: Any) -> None:
+    called = peers.phone("ring_late_uas", calls=CALLS)
+    to = called.call.service
+    peers.caller("retransmitted_invite_uac", service=to, calls=CALLS).succeed()
+    called.succeed()
+    assert len(branches_by_call(called)) == CALLS
+    assert not calls_made_twice(called)
+
+
+def test_a_call_rings_at_all_bindings_and_one_answers(farm: RealFarm, peers: Any) -> None:
+    first = peers.phone("fork_winner_uas", calls=CALLS)
+    to = first.call.service
+    second = peers.phone("cancel_uas", service=to, local=farm.trusted(3), calls=CALLS)
+    peers.caller("call_uac", service=to, calls=CALLS).succeed()
+    first.succeed()
+    second.succeed()
+
+
+def test_the_load_is_carried_wherever_its_packets_go(farm: RealFarm, peers: Any) -> None:
+    before = {name: farm.metrics(name) for name in farm.names}
+    called = peers.phone("call_uas", calls=LOAD_PER_SECOND * LOAD_S)
+    result = load(peers, called).succeed()
+    taken = called.succeed()
+    assert result.successful == taken.taken == LOAD_PER_SECOND * LOAD_S
+    assert not calls_made_twice(called)
+    assert retransmitted_share(result, taken) < 0.1
+    grown = {
+        name: {key: value - before[name].get(key, 0.0) for key, value in farm.metrics(name).items()}
+        for name in farm.names
+    }
+    received = [grown[name]["sipfarm_sip_received"] for name in farm.names]
+    assert min(received) > 0.25 * sum(received)
+    # The first packet of a call has no owner yet; of the others two thirds come to the wrong one.
+    owned = sum(received) - taken.taken
+    assert sum(grown[name]["sipfarm_sip_passed_on"] for name in farm.names) >= 0.6 * owned, grown
+
+
+def test_the_load_is_carried_behind_a_balancer_that_rewrites_addresses(
+    apart: tuple[RealFarm, RewritingBalancer], peers_of: Callable[[RealFarm], Any]
+) -> None:
+    farm, balancer = apart
+    peers = peers_of(farm)
+    called = peers.phone("call_uas", calls=LOAD_PER_SECOND * 5)
+    result = load(peers, called).succeed()
+    taken = called.succeed()
+    assert result.successful == taken.taken == LOAD_PER_SECOND * 5
+    assert not calls_made_twice(called)
+    assert min(balancer.to_members) > 0.25 * sum(balancer.to_members)
+    farm.wait_calls_over()
+
+
+@pytest.mark.parametrize(("caller", "phone"), FLOWS)
+def test_a_flow_goes_through_behind_a_balancer_that_rewrites_addresses(
+    apart: tuple[RealFarm, RewritingBalancer],
+    peers_of: Callable[[RealFarm], Any],
+    caller: str,
+    phone: str,
+) -> None:
+    farm, _ = apart
+    peers = peers_of(farm)
+    called = peers.phone(phone, calls=CALLS)
+    peers.caller(caller, service=called.call.service, calls=CALLS).succeed()
+    called.succeed()
+    farm.wait_calls_over()
+
+
+@pytest.mark.parametrize(("caller", "phone", "lingers"), FLOWS_UNDER_LOSS)
+def test_a_flow_goes_through_although_packets_are_lost(
+    apart: tuple[RealFarm, RewritingBalancer],
+    peers_of: Callable[[RealFarm], Any],
+    caller: str,
+    phone: str,
+    lingers: bool,
+) -> None:
+    farm, balancer = apart
+    peers = peers_of(farm)
+    called = peers.phone(phone, calls=CALLS_UNDER_LOSS, hold_ms=LINGER_MS if lingers else 0)
+    what = {"calls": CALLS_UNDER_LOSS, "per_second": 20, "hold_ms": LINGER_MS}
+    with losing(balancer, LOSS):
+        peers.caller(caller, service=called.call.service, **what).succeed()
+        called.succeed()
+    assert not calls_made_twice(called)
+
+
+@pytest.fixture
+def mortal(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+    """A farm of its own for a test in which members die."""
+    yield from farm_of_its_own(start_farm(members=MEMBERS))
+
+
+@pytest.fixture
+def unsupervised(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+    """Members that nobody kills or starts again."""
+    yield from farm_of_its_own(start_farm(members=MEMBERS, supervised=False))
+
+
+def farm_of_its_own(farm: RealFarm) -> Iterator[RealFarm]:
+    farm.wait_for(ALL_READY, 20.0)
+    PacketBalancer(farm.listen, farm.pids).at_random()
+    yield farm
+    farm.end()
+
+
+def busy(farm: RealFarm) -> None:
+    """Until each member has calls."""
+    eventually(
+        lambda: all(farm.metrics(name)["sipfarm_sip_calls"] > 20 for name in farm.names),
+        "each member has calls",
+        20.0,
+        lambda: [farm.metrics(name)["sipfarm_sip_calls"] for name in farm.names],
+    )
+
+
+def calls_under_load(peers: Any) -> tuple[Sipp, Sipp]:
+    """50 calls a second, each held for 5 s: the phone and the caller."""
+    called = peers.phone("call_uas", calls=0)
+    what = {"per_second": 50, "calls": 600, "hold_ms": 5_000}
+    return called, load(peers, called, **what)
+
+
+def test_the_death_of_a_member_costs_unanswered_calls_only(
+    mortal: RealFarm, peers_of: Callable[[RealFarm], Any]
+) -> None:
+    peers = peers_of(mortal)
+    called, caller = calls_under_load(peers)
+    busy(mortal)
+    mortal.kill("m2", signal.SIGKILL)
+    mortal.wait_view_without("m2", VIEW_RIGHT_WITHIN_S)
+    result = caller.finish()
+    assert result.successful + result.failed == result.placed
+    assert result.failed <= FEW, caller.told()
+    assert called.stop().failed <= FEW, called.told()
+    mortal.wait_for(ALL_READY, 20.0)
+
+
+def test_a_silent_member_is_replaced_by_its_supervisor(
+    mortal: RealFarm, peers_of: Callable[[RealFarm], Any]
+) -> None:
+    peers = peers_of(mortal)
+    called, caller = calls_under_load(peers)
+    busy(mortal)
+    mortal.kill("m3", signal.SIGSTOP)
+    mortal.wait_view_without("m3", 2 * VIEW_RIGHT_WITHIN_S)
+    assert caller.finish().failed <= FEW, caller.told()
+    assert called.stop().failed <= FEW, called.told()
+    mortal.wait_for(ALL_READY, 20.0)
+
+
+def test_a_stopped_member_that_wakes_finds_itself_dead_and_harms_nothing(
+    unsupervised: RealFarm, peers_of: Callable[[RealFarm], Any]
+) -> None:
+    farm = unsupervised
+    peers = peers_of(farm)
+    called, caller = calls_under_load(peers)
+    busy(farm)
+    before = {member.name: member.incarnation for member in farm.members()}
+    farm.kill("m3", signal.SIGSTOP)
+    farm.wait_for({**ALL_READY, "m3": "dead"}, VIEW_RIGHT_WITHIN_S, asked="m1")
+    farm.kill("m3", signal.SIGCONT)
+    farm.wait_for(ALL_READY, 10.0, asked="m1")
+    after = {member.name: member.incarnation for member in farm.members("m1")}
+    assert after["m3"] > before["m3"]
+    assert (after["m1"], after["m2"]) == (before["m1"], before["m2"])
+    assert caller.finish().failed <= FEW, caller.told()
+    assert called.stop().failed <= FEW, called.told()
+    assert not calls_made_twice(called)
+
+
+def test_each_member_drains_under_load_and_no_call_fails(
+    mortal: RealFarm, peers_of: Callable[[RealFarm], Any]
+) -> None:
+    peers = peers_of(mortal)
+    called, caller = calls_under_load(peers)
+    busy(mortal)
+    for name in mortal.names:
+        mortal.drain(name)
+        others = {other: "ready" for other in mortal.names if other != name}
+        mortal.wait_for({**others, name: "draining"}, VIEW_RIGHT_WITHIN_S)
+        eventually(
+            lambda name=name: mortal.metrics(name)["sipfarm_sip_calls"] < 20,
+            f"{name} is left by its calls",
+            10.0,
+        )
+        assert mortal.admin(name).exchange("GET", "/readyz").status == 503
+        mortal.undrain(name)
+        mortal.wait_for(ALL_READY, VIEW_RIGHT_WITHIN_S)
+    caller.succeed()
+    assert called.stop().failed == 0
+
+
+@contextlib.contextmanager
+def losing(balancer: RewritingBalancer, loss: float) -> Iterator[None]:
+    balancer.loss = loss
+    try:
+        yield
+    finally:
+        balancer.loss = 0.0
+
+
+def load(peers: Any, called: Sipp, **what: Any) -> Sipp:
+    """Calls to a phone, a hundred a second, as many as it waits for."""
+    given = {"per_second": LOAD_PER_SECOND, "calls": called.call.calls, **what}
+    return peers.caller("call_uac", service=called.call.service, trace=False, **given)
+
+
+def branches_by_call(called: Sipp) -> dict[str, set[str]]:
+    """The branches of the INVITEs that a phone got, by Call-ID: two are two calls made of one."""
+    found: dict[str, set[str]] = {}
+    for received, text in called.messages:
+        if received and text.startswith("INVITE "):
+            lines = text.splitlines()
+            call_id = next(line for line in lines if line.startswith("Call-ID:"))
+            via = next(line for line in lines if line.startswith("Via:"))
+            found.setdefault(call_id, set()).add(via.partition("branch=")[2])
+    return found
+
+
+def calls_made_twice(called: Sipp) -> dict[str, set[str]]:
+    return {call: seen for call, seen in branches_by_call(called).items() if len(seen) > 1}
+
+
+def retransmitted_share(*results: SippResult) -> float:
+    """Messages sent again, for each call."""
+    return sum(result.retransmissions for result in results) / results[0].placed
