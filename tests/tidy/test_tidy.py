@@ -241,8 +241,8 @@ def test_no_file_names_a_registry_or_a_path_of_somebodys_machine() -> None:
     hosts = "|".join(
         rf"{name}\.{domain}"
         for name, domain in (
-            ("pypi", "org"), ("python" + "hosted", "org"), ("npmjs", "(?:org|com)"), ("crates", "io"),
-            ("docker", "io"), ("anaconda", "org"), ("conan", "io"),
+            ("pypi", "org"), ("python" + "hosted", "org"), ("npmjs", "(?:org|com)"),
+            ("crates", "io"), ("docker", "io"), ("anaconda", "org"), ("conan", "io"),
         )
     )  # fmt: skip
     places = r"(?<![\w.~-])/(?:work|root|home/[a-z]\w*|Users/\w+|tmp/v)(?=[/\s\"']|$)"
