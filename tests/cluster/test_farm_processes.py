@@ -67,7 +67,8 @@ def test_a_stopped_member_that_wakes_harms_nothing_and_comes_back(start: Start) 
         member.wait_for_line(f"^packet 2 beat {epoch + 1}$")
         assert f"packet 2 beat {epoch}" not in member.lines[marks[0 if member is one else 2] :]
     woken = two.lines[marks[1] :]
-    assert not [line for line in woken[: woken.index("dropped")] if line.startswith("packet")]
+    worked_on = [line for line in woken[: woken.index("dropped")] if line.startswith("packet")]
+    assert len(worked_on) <= 1  # the one it had in hand when it was stopped; many more had queued
 
 
 def test_a_short_stop_costs_nobody_its_place(start: Start) -> None:
