@@ -52,12 +52,12 @@ def test_calls_over_tls_under_load(
     folder.mkdir()
     phone = farm.trusted(2)
     registered = SippCall(
-        scenario="register",
+        scenario="register_contact",
         local=phone,
         remote=farm.at(UDP),
         domain=DOMAIN,
-        fields=("bob",),
-        keys={"phone": str(phone)},
+        service="bob",
+        keys={"contact": str(phone)},
     )
     Sipp(children, folder, registered).succeed()
     calls = CALLS_PER_S * SECONDS

@@ -203,18 +203,41 @@ def test_a_phone_comes_back_when_its_member_has_died(start: Callable[..., Stream
     ):
         assert bob.register().status == 200
         holder = farm.holder_of("bob")
-        kill(farm, holder)
+        killed = kill(farm, holder)
         with pytest.raises(LinkClosed):
             bob.link.receive(5.0)
-        with phone_on(link_of(farm, "wss"), "bob") as again:
+        eventually(lambda: is_whole(farm, killed), "the farm has three members again", DONE_S)
+        with phone_on(reconnected(farm, "wss"), "bob") as again:
             assert again.register().status == 200
             with Talking(alice, again) as talk:
                 talk.bob_hangs_up()
 
 
-def kill(farm: StreamFarm, name: str) -> None:
+def reconnected(farm: StreamFarm, kind: str) -> SipLink:
+    """A link as a phone gets it: tried again where the dying member's socket had taken it."""
+    links: list[SipLink] = []
+
+    def is_linked() -> bool:
+        try:
+            links.append(link_of(farm, kind))
+        except ConnectionError:
+            return False
+        return True
+
+    eventually(is_linked, "a phone reconnects", CLOSED_WITHIN_S)
+    return links[0]
+
+
+def is_whole(farm: StreamFarm, killed: int) -> bool:
+    """Whether the dead incarnation is gone: before that, claims at it are dropped."""
+    views = [view for view in farm.member_views() if view.pid != killed]
+    return [view.state for view in views] == ["ready"] * farm.members
+
+
+def kill(farm: StreamFarm, name: str) -> int:
     pid = next(view.pid for view in farm.member_views() if view.name == name)
     os.kill(pid, signal.SIGKILL)
+    return pid
 
 
 # TLS
