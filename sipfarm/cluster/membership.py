@@ -55,12 +55,23 @@ class _Member(msgspec.Struct):
     suspected: bool = True
     trying: bool = False  # a tombstone is on its way
     load: Load = Load()
+    digest: int | None = None  # of the view that it has
 
     @property
     def state(self) -> ViewState:
         if self.suspected or self.told is None:
             return ViewState.SUSPECTED
         return self.told
+
+
+class _Early(msgspec.Struct, frozen=True):
+    """A heartbeat of a member whose record was not read yet."""
+
+    incarnation: Incarnation
+    told: ViewState
+    load: Load
+    digest: int
+    heard_ms: int
 
 
 class _Dead(msgspec.Struct, frozen=True):
@@ -87,6 +98,7 @@ class Membership:
         """Records of the registry that found no room."""
         self._own = MemberInView(own.number, own.epoch, own.name, ViewState.READY)
         self._members: dict[int, _Member] = {}
+        self._early: dict[int, _Early] = {}
         self._shown_dead: dict[int, _Dead] = {}
         self._dead: dict[Incarnation, None] = {}
         self._store_up = store_up
@@ -127,6 +139,11 @@ class Membership:
         """
         return now_ms - self._proved_ms > self._cut_off_after_ms and bool(self._members)
 
+    def is_agreed(self) -> bool:
+        """Whether every other member was heard, and has the same incarnations in view as we."""
+        digest = self.view().digest()
+        return all([not m.suspected and m.digest == digest for m in self._members.values()])
+
     def own(self, state: OwnState, load: Load) -> list[Output]:
         """Tell how this member itself is."""
         if self._over:
@@ -145,12 +162,16 @@ class Membership:
         number, epoch = incarnation
         member = self._members.get(number)
         if member is None or member.epoch != epoch:
-            return [ReadRegistry()] if self._store_up and self.accepts(incarnation) else []
+            if not self.accepts(incarnation):
+                return []
+            self._heard_early(_Early(incarnation, _TOLD[state], load, digest, now_ms))
+            return [ReadRegistry()] if self._store_up else []
         member.heard_ms = now_ms
         self._proved_ms = max(now_ms, self._proved_ms)
         member.told = _TOLD[state]
         member.suspected = False
         member.load = load
+        member.digest = digest
         self._view = None
         outputs = self._changes()
         if self._store_up and digest != self.view().digest():
@@ -267,7 +288,7 @@ class Membership:
         if len(self._members) + 1 >= MEMBERS_MAX:
             self.ignored += 1
             return []
-        self._members[record.number] = _Member(
+        member = self._members[record.number] = _Member(
             record.number,
             record.epoch,
             record.name,
@@ -277,9 +298,20 @@ class Membership:
             renewed_ms=now_ms - self.settings.lease_silent_ms,  # old, until it is prolonged
             try_again_ms=now_ms,
         )
+        early = self._early.pop(record.number, None)
+        if early is not None and early.incarnation == incarnation:
+            silent_ms = now_ms - early.heard_ms
+            member.suspected = silent_ms >= self.settings.suspect_after_ms
+            member.told, member.load, member.digest = early.told, early.load, early.digest
         self._shown_dead.pop(record.number, None)
         self._view = None
         return [Dial(record.number, record.epoch, record.bus)]
+
+    def _heard_early(self, early: _Early) -> None:
+        """It counts once the registry has the member: links can be quicker than the store."""
+        number, _ = early.incarnation
+        if number in self._early or len(self._early) < MEMBERS_MAX:
+            self._early[number] = early
 
     def _bury(self, member: _Member, why: GoneFor, now_ms: int) -> list[Output]:
         del self._members[member.number]

@@ -141,6 +141,39 @@ def test_who_came_second_reads_what_the_first_wrote() -> None:
     assert farm.one.tombstone_result((2, 1), False, farm.now_ms) == []
 
 
+def test_a_heartbeat_that_is_quicker_than_the_store_counts_once_the_member_is_known() -> None:
+    farm = Farm()
+    farm.one.heartbeat((2, 1), OwnState.DRAINING, BUSY, 1, T0)
+    farm.one.registry([*farm.records, record(2)], T0 + 300)
+    shown = farm.one.view().member(2)
+    assert shown is not None
+    assert (shown.state, shown.load) == (ViewState.DRAINING, BUSY)
+
+
+@pytest.mark.parametrize(("epoch", "later_ms"), [(2, 10), (1, 1_000)])
+def test_an_early_heartbeat_of_another_life_or_of_long_ago_does_not_count(
+    epoch: int, later_ms: int
+) -> None:
+    farm = Farm()
+    farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0)
+    farm.one.registry([*farm.records, record(2, epoch)], T0 + later_ms)
+    shown = farm.one.view().member(2)
+    assert shown is not None
+    assert shown.state is ViewState.SUSPECTED
+
+
+def test_members_agree_when_each_was_heard_and_has_the_same_view() -> None:
+    farm = Farm(record(2))
+    assert not farm.one.is_agreed(), "never heard"
+    farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0)
+    assert not farm.one.is_agreed(), "it knows others"
+    farm.beat((2, 1))
+    assert farm.one.is_agreed()
+    farm.wait(1_000)
+    assert not farm.one.is_agreed(), "suspected"
+    assert Farm().one.is_agreed(), "alone"
+
+
 def test_a_suspected_member_that_is_heard_is_ready_again() -> None:
     farm = Farm(record(2))
     farm.beat((2, 1))
@@ -203,7 +236,7 @@ def test_a_newer_incarnation_replaces_the_older() -> None:
     ]
     assert not farm.one.accepts((2, 1))
     assert farm.one.accepts((2, 2))
-    assert farm.states()[2] is ViewState.SUSPECTED
+    assert farm.states()[2] is ViewState.READY, "heard before the store told of it"
     assert farm.read(record(2, epoch=1)) == [], "read before it joined anew"
 
 

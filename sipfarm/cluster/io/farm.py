@@ -159,10 +159,12 @@ class Farm:
         self._tasks += [self._group.create_task(task) for task in tasks]
 
     async def meet(self) -> bool:
-        """Wait until there is a link to each member in view, a short time at most; whether so."""
+        """Wait until each member in view is linked, was heard, and has the same view, a short time
+        at most; whether so. What is placed on one of us from now on, all know where to find.
+        """
         try:
             async with asyncio.timeout(self._settings.meeting_ms / 1_000):
-                while not self._is_linked():
+                while not (self._is_linked() and self.membership.is_agreed()):
                     self._met.clear()
                     await self._met.wait()
         except TimeoutError:
@@ -379,6 +381,7 @@ class Farm:
                 incarnation, frame.state, frame.load, frame.view_digest, now_ms
             )
         )
+        self._met.set()
 
     def _accepts(self, incarnation: Incarnation) -> bool:
         return self._membership is not None and self._membership.accepts(incarnation)

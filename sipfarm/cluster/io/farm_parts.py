@@ -24,7 +24,7 @@ class FarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     admin: str
     pid: int
     lease_ms: int = 10_000
-    meeting_ms: int = 1_000
+    meeting_ms: int = 2_000
     """So long a member that begins waits for its links."""
     membership: MembershipSettings = MembershipSettings()
     placement: PlacementSettings = PlacementSettings()
