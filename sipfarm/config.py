@@ -33,6 +33,8 @@ GOSSIP_INTERVAL_MS = 200
 """Load is told to the other members this often (DESIGN §4); a member is silent after twice that."""
 LISTEN_MAX = 64
 TRUSTED_MAX = 256
+NAMESERVERS_MAX = 3
+DNS_PORT = 53
 TOKEN_CHARACTERS_MIN = 8
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9])?")
@@ -82,6 +84,8 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Sources that may call without digest: gateways, load tests."""
     digest: tuple[DigestAlgorithm, ...] = DIGEST_ALGORITHMS
     """What callers are challenged with, the preferred algorithm first (RFC 8760 §2.4)."""
+    nameservers: tuple[HostPort, ...] = ()
+    """Asked for next hops (RFC 3263); by default those of the machine, and its hosts file."""
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +213,7 @@ def _sip(table: TomlTable, directory: Path) -> SipConfig:
         routing=table.take("routing", text_of(function_name), STOCK_ROUTING),
         trusted=table.take("trusted", list_of(text_of(_network), TRUSTED_MAX), ()),
         digest=table.take("digest", _DIGESTS, DIGEST_ALGORITHMS),
+        nameservers=table.take("nameservers", list_of(text_of(_nameserver), NAMESERVERS_MAX), ()),
     )
 
 
@@ -349,11 +354,17 @@ def _store(value: str, directory: Path) -> str:
         return f"sqlite:{directory / path}"
     try:
         url = urlsplit(value)
-        valid = url.scheme in _REDIS_SCHEMES and (url.hostname or url.path) and url.port != 0
+        if url.scheme == "redis+sentinel":  # several hosts, and the master's name
+            valid = bool(url.netloc and url.path.strip("/"))
+        else:
+            valid = url.scheme in _REDIS_SCHEMES and (url.hostname or url.path) and url.port != 0
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f'"{value}": allowed are sqlite:PATH and redis://HOST:PORT/DATABASE')
+        raise ValueError(
+            f'"{value}": allowed are sqlite:PATH, redis://HOST:PORT/DATABASE and'
+            " redis+sentinel://HOST:PORT,…/MASTER"
+        )
     return value
 
 
@@ -371,6 +382,13 @@ def _ip_address(value: str) -> HostPort:
     address = HostPort.parse(value)
     if address.ip is None:
         raise ValueError(f'"{value}" is a name: write an IP address of this machine')
+    return address
+
+
+def _nameserver(value: str) -> HostPort:
+    address = HostPort.parse(value, DNS_PORT)
+    if address.ip is None or address.port == 0:
+        raise ValueError(f'"{value}": write the IP address of a name server')
     return address
 
 

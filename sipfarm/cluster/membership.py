@@ -142,7 +142,7 @@ class Membership:
     def is_agreed(self) -> bool:
         """Whether every other member was heard, and has the same incarnations in view as we."""
         digest = self.view().digest()
-        return all([not m.suspected and m.digest == digest for m in self._members.values()])
+        return all(not m.suspected and m.digest == digest for m in self._members.values())
 
     def own(self, state: OwnState, load: Load) -> list[Output]:
         """Tell how this member itself is."""

@@ -230,6 +230,10 @@ class Event:
     @property
     def number(self) -> int: ...
     @property
+    def chosen(self) -> bool:
+        """Of RESOLVE: the URI names the transport."""
+
+    @property
     def text(self) -> str: ...
     @property
     def hop(self) -> Hop: ...
@@ -355,9 +359,9 @@ class Engine:
     def open_flow(self, text: str, far: str) -> tuple[int, int, int] | None:
         """(member, epoch, flow) of a flow mark; None for a forged one."""
 
-    def resolved(
-        self, query: int, addresses: Iterable[tuple[str, int]], now_ms: int, out: Output
-    ) -> None: ...
+    def resolved(self, query: int, found: Sequence[Hop], now_ms: int, out: Output) -> None:
+        """Where the name of a query is reached, best first, each by its own transport."""
+
     def transport_failed(self, transaction: int, now_ms: int, out: Output) -> None: ...
     def end_call(self, call: int, by: str, now_ms: int, out: Output) -> None: ...
     def calls(self) -> list[dict[str, Any]]:

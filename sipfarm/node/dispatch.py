@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from sipfarm.base.clock import Clock
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
-from sipfarm.native import Engine, Event, EventKind, Message, Output
+from sipfarm.native import Engine, Event, EventKind, Hop, Message, Output
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
@@ -46,12 +46,16 @@ class Located(Protocol):
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
+    @property
+    def transport(self) -> str: ...
 
 
 class NameResolver(Protocol):
     """Finds the addresses of a host (RFC 3263)."""
 
-    async def locate(self, host: str, port: int, transport: str) -> Sequence[Located]: ...
+    async def locate(
+        self, host: str, port: int, transport: str, *, chosen: bool = True
+    ) -> Sequence[Located]: ...
 
 
 class EngineDriver(Protocol):
@@ -139,10 +143,11 @@ class Dispatcher:
             self._later(0, self._resolve(event))
 
     async def _resolve(self, event: Event) -> None:
-        hop = event.hop
-        found = await self._resolver.locate(event.text, event.number, hop.transport)
-        addresses = [(candidate.host, candidate.port) for candidate in found]
-        self._engine.resolved(event.id, addresses, self._clock.now_ms(), self._driver.out)
+        found = await self._resolver.locate(
+            event.text, event.number, event.hop.transport, chosen=event.chosen
+        )
+        hops = [Hop(server.transport, server.host, server.port) for server in found]
+        self._engine.resolved(event.id, hops, self._clock.now_ms(), self._driver.out)
 
     def _request(self, request: Message) -> None:
         if request.to_tag and self._users.task_calls.receive(request):

@@ -47,6 +47,7 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     supervised: bool = True
     """`sipfarm run` starts the members, and kills and restarts the silent; else nobody does."""
     routing: str = "sipfarm.testing.impatient_policy:impatient_policy"
+    nameservers: tuple[HostPort, ...] = ()
     drain_deadline_s: int = 3
     restart: bool = True
 
@@ -261,6 +262,7 @@ class RealFarm:
         sip = self.addresses[index]
         admin_port = self._port + (2 + index if single else 1)
         behind = f'advertise = "{self.listen}"\nreply_via = "receiver"\n' if apart else ""
+        nameservers = ", ".join(f'"{server}"' for server in self.options.nameservers)
         media_first = MEDIA_FIRST + (MEDIA_PORTS * index if single else 0)
         media_last = MEDIA_FIRST + MEDIA_PORTS * (index + 1 if single else MEMBERS_MAX) - 1
         path = self.folder / f"m{index + 1}.toml"
@@ -275,6 +277,7 @@ drain_deadline_s = {self.options.drain_deadline_s}
 listen = ["udp:{sip}", "tcp:{sip}"]
 {behind}routing = "{self.options.routing}"
 trusted = ["{self.host(64)}/26"{f', "{self.host(1)}/32"' if apart else ""}]
+nameservers = [{nameservers}]
 [bus]
 listen = "{self.host(2 + index)}:{self._port + 1 if single else 0}"
 [media]

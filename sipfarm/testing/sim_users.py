@@ -88,7 +88,9 @@ class DrawnBytes(Entropy):
 class NoNames:
     """A resolver for a network where everything has a literal address."""
 
-    async def locate(self, host: str, port: int, transport: str) -> list[NoReturn]:
+    async def locate(
+        self, host: str, port: int, transport: str, *, chosen: bool = True
+    ) -> list[NoReturn]:
         return []
 
 

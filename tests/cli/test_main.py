@@ -5,6 +5,7 @@ import pytest
 
 from sipfarm import __version__
 from sipfarm.cli.main import COMMANDS, main
+from sipfarm.testing.stream_farm import make_certificate
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -55,3 +56,38 @@ def test_a_good_provisioning_file_is_told_so(
     status, out, _ = run(capsys, "check-config", str(file))
     assert status == 0
     assert "1 domains, 0 accounts" in out
+
+
+MEMBER = """[farm]
+secret = "0123456789abcdef"
+store = "sqlite:farm.db"
+[member]
+name = "m1"
+[sip]
+listen = ["tls:127.0.0.1:5061"]
+certificate = "one.pem"
+key = "one.key"
+[bus]
+listen = "127.0.0.1:7061"
+[admin]
+listen = "127.0.0.1:8061"
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "told"),
+    [
+        ("one.key", "one.key", ""),
+        ("one.key", "two.key", "two.key is not the key of "),
+        ('"one.key"', '"one.key"\nrouting = "nowhere:route"', "there is no module nowhere"),
+    ],
+)
+def test_what_a_config_names_is_tried(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, written: str, instead: str, told: str
+) -> None:
+    for name in ("one", "two"):
+        make_certificate(tmp_path, name, "DNS:example.test")
+    file = tmp_path / "member.toml"
+    file.write_text(MEMBER.replace(written, instead))
+    status, _, error = run(capsys, "check-config", str(file))
+    assert (status, told in error) == (1 if told else 0, True), error

@@ -30,6 +30,7 @@ key = "/etc/key.pem"
 reply_via = "receiver"
 routing = "provider.routing:route"
 trusted = ["10.0.0.0/8", "::1/128"]
+nameservers = ["192.0.2.53", "[2001:db8::53]:5353"]
 
 [bus]
 listen = "127.0.0.1:7061"
@@ -87,6 +88,7 @@ def test_every_key_is_read() -> None:
     assert config.sip.reply_via == "receiver"
     assert config.sip.routing == "provider.routing:route"
     assert [str(network) for network in config.sip.trusted] == ["10.0.0.0/8", "::1/128"]
+    assert config.sip.nameservers == (HostPort("192.0.2.53", 53), HostPort("2001:db8::53", 5353))
     assert config.media.ports == PortRange(21_000, 21_999)
     assert (config.media.advertise, config.media.threads) == ("192.0.2.1", 2)
     assert config.admin.token == Secret("a-long-token")
@@ -140,6 +142,8 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("[bus]", 'certificate = "c.pem"\n[bus]', "8: [sip] certificate: certificate and key go"),
         ("[bus]", 'trusted = ["10.0.0.1/8"]\n[bus]', '8: [sip] trusted: "10.0.0.1/8" is no netw'),
         ("[bus]", 'trusted = ["0.0.0.0/0"]\n[bus]', '8: [sip] trusted: "0.0.0.0/0" is everybody'),
+        ("[bus]", 'nameservers = ["ns"]\n[bus]', '8: [sip] nameservers: "ns": write the IP addr'),
+        ("redis://127.0.0.1:6379/0", "redis+sentinel://a", '3: [farm] store: "redis+sentinel://a"'),
         ("[bus]", 'routing = "x"\n[bus]', '8: [sip] routing: "x": must name a function'),
         ("[bus]", 'reply_via = "x"\n[bus]', '8: [sip] reply_via: "x": allowed are "any" and "re'),
         ("[bus]", 'advertise = "0.0.0.0"\n[bus]', '8: [sip] advertise: "0.0.0.0": write the addr'),
@@ -197,3 +201,8 @@ def test_a_certificate_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"member\.toml: cannot be read: no such file"):
         load(tmp_path / "member.toml", ENVIRONMENT)
+
+
+def test_a_store_may_be_found_through_sentinels() -> None:
+    url = "redis+sentinel://10.0.0.1:26379,10.0.0.2/farm"
+    assert read(SMALL.replace("redis://127.0.0.1:6379/0", url)).farm.store == url

@@ -55,6 +55,10 @@ class Peers:
         self.register(given["service"], given["local"], tcp=tcp)
         return self._start(scenario, given)
 
+    def server(self, scenario: str, **what: Any) -> Sipp:
+        """Take calls without registering, as a carrier does."""
+        return self._start(scenario, {"local": self.farm.trusted(2), **what})
+
     def register(self, user: str, phone: HostPort, *, tcp: bool = False) -> SippResult:
         """Register a phone over UDP from its own address, so that it is reached without a flow."""
         contact = f"{phone};transport=tcp" if tcp else str(phone)
@@ -62,7 +66,7 @@ class Peers:
         return self.caller("register_contact", **what).succeed()
 
     def _start(self, scenario: str, what: dict[str, Any]) -> Sipp:
-        call = SippCall(scenario=scenario, domain=DOMAIN, **what)
+        call = SippCall(scenario=scenario, **{"domain": DOMAIN, **what})
         return Sipp(self._children, self._folder, call)
 
 

@@ -324,8 +324,9 @@ TEST_CASE("a name's addresses are tried in turn, each in a transaction of its ow
   bench.call({target});
   const sip::Event asked = bench.take_event(sip::EventKind::resolve);
   CHECK(asked.text == "phone.example");
-  const net::Address addresses[] = {bob.remote, carol.remote};
-  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(asked.id, addresses, now, out); });
+  CHECK_FALSE(asked.chosen);
+  const net::Hop found[] = {bob, carol};
+  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(asked.id, found, now, out); });
   const Sent first = bench.take_sent("INVITE ");
   CHECK(first.hop.remote == bob.remote);
   bench.receive(bob, reply(first.text, "503 Service Unavailable"));
@@ -336,6 +337,33 @@ TEST_CASE("a name's addresses are tried in turn, each in a transaction of its ow
   bench.fail(second.transaction);
   bench.take("SIP/2.0 500");
   bench.at_rest();
+}
+
+TEST_CASE("each address of a name has its own transport, unless the URI chose one (RFC 3263 §4.1)") {
+  Bench bench;
+  sip::Target target;
+  target.uri = "sip:bob@phone.example;transport=tcp";
+  bench.call({target});
+  CHECK(bench.take_event(sip::EventKind::resolve).chosen);
+  Ask another;
+  another.call_id = "another";
+  another.branch = "z9hG4bKanother";
+  target.uri = "sip:bob@phone.example";
+  bench.call({target}, {}, another);
+  const sip::Event asked = bench.take_event(sip::EventKind::resolve);
+  CHECK_FALSE(asked.chosen);
+  net::Hop by_tcp = bob;
+  by_tcp.transport = net::Transport::tcp;
+  const net::Hop found[] = {by_tcp, carol};
+  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(asked.id, found, now, out); });
+  const Sent first = bench.take_sent("INVITE ");
+  CHECK(first.hop.transport == net::Transport::tcp);
+  CHECK(has(value_of(first.text, "Via"), "SIP/2.0/TCP "));
+  bench.fail(first.transaction);
+  const Sent second = bench.take_sent("INVITE ");
+  CHECK(second.hop.transport == net::Transport::udp);
+  CHECK(second.hop.remote == carol.remote);
+  CHECK(has(value_of(second.text, "Via"), "SIP/2.0/UDP "));
 }
 
 TEST_CASE("a name that nobody looks up fails in the end") {

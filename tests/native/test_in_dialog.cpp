@@ -19,7 +19,7 @@ TEST_CASE("in-dialog requests to names are looked up too, ACKs among them (RFC 3
   bench.receive(alice, bye.text());
   const sip::Event bye_asked = bench.take_event(sip::EventKind::resolve);
   for (const sip::Event* asked : {&ack_asked, &bye_asked}) {
-    bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(asked->id, {&bob.remote, 1}, now, out); });
+    bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(asked->id, {&bob, 1}, now, out); });
   }
   CHECK(bench.take_sent("ACK ").hop.remote == bob.remote);
   bench.receive(bob, reply(bench.take("BYE "), "200 OK"));

@@ -390,8 +390,10 @@ def test_a_server_found_by_its_name_must_prove_it(
 
 def test_the_resolver_tells_whose_addresses_it_found() -> None:
     class Found:
-        async def locate(self, host: str, port: int, transport: str) -> list[Candidate]:
-            return [Candidate("192.0.2.1", 5061)]
+        async def locate(
+            self, host: str, port: int, transport: str, *, chosen: bool = True
+        ) -> list[Candidate]:
+            return [Candidate("192.0.2.1", 5061, transport)]
 
     class Named:
         def __init__(self) -> None:

@@ -135,7 +135,9 @@ class Incarnation:
             self.driver,
             self.clock,
             group,
-            NamingResolver(Resolver(SystemEntropy()), self.streams),
+            NamingResolver(
+                Resolver(SystemEntropy(), listens, config.sip.nameservers), self.streams
+            ),
             self._binding_changed,
             self.log,
             bound_to_receiver=self.config.sip.reply_via == "receiver",

@@ -1,22 +1,31 @@
-"""The next hop by DNS (RFC 3263): SRV where a name has no port, then addresses, best first."""
+"""The next hop by DNS (RFC 3263): NAPTR for the transport, SRV for the port, then addresses."""
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 import dns.asyncresolver
 import dns.exception
+import dns.inet
+import dns.nameserver
 import dns.resolver
 import msgspec
+from dns.rdtypes.IN.NAPTR import NAPTR
 from dns.rdtypes.IN.SRV import SRV
 
 from sipfarm.base.ids import Entropy
+from sipfarm.base.net import HostPort, Listen
 
 LIFETIME_S: Final = 4.0  # of one query, retries of the resolver included
 ADDRESSES_MAX: Final = 16
+RECORDS_MAX: Final = 16  # of one answer
 DEFAULT_PORTS: Final = {"tls": 5061, "wss": 443, "ws": 80}
 SRV_NAMES: Final = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
+NAPTR_SERVICES: Final = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
+
+
+_Record = TypeVar("_Record", SRV, NAPTR)
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -24,41 +33,90 @@ class Candidate(msgspec.Struct, frozen=True):
 
     host: str
     port: int
+    transport: str
+
+
+class _Service(msgspec.Struct, frozen=True):
+    """A server by name."""
+
+    host: str
+    port: int
+    transport: str
 
 
 class Resolver:
-    """Asks DNS for services, and the machine (its hosts file, then DNS) for addresses."""
+    """Asks DNS for services, and for addresses the machine (its hosts file, then DNS), or where
+    `nameservers` are given those alone.
+    """
 
     def __init__(
-        self, entropy: Entropy, resolver: dns.asyncresolver.Resolver | None = None
+        self,
+        entropy: Entropy,
+        listens: Iterable[Listen],
+        nameservers: Sequence[HostPort] = (),
     ) -> None:
+        """`listens`: by what this member can send."""
         self._entropy = entropy
-        self._dns = resolver
+        self._ways = {(listen.transport.value, ":" in listen.address.host) for listen in listens}
+        self._transports = [name for name in SRV_NAMES if name in {way[0] for way in self._ways}]
+        self._nameservers = nameservers
+        self._dns: dns.asyncresolver.Resolver | None = None
 
-    async def locate(self, host: str, port: int, transport: str) -> Sequence[Candidate]:
+    async def locate(
+        self, host: str, port: int, transport: str, *, chosen: bool = True
+    ) -> Sequence[Candidate]:
         """Addresses for a host, best first; none where it has none or DNS does not answer.
 
-        Port 0 stands for none: then SRV is asked first (RFC 3263 §4.2). A transport that the URI
-        named is kept, so NAPTR is not asked.
+        Port 0 stands for none: then SRV is asked (RFC 3263 §4.2), and before it NAPTR where the URI
+        has not `chosen` the transport (§4.1). Otherwise the transport stays as it is given.
         """
         found: list[Candidate] = []
-        for name, at in await self._services(host, port, transport):
-            found += [Candidate(address, at) for address in await self._addresses(name)]
+        for service in await self._services(host, port, transport, chosen=chosen):
+            found += [
+                Candidate(address, service.port, service.transport)
+                for address in await self._addresses(service.host)
+                if (service.transport, ":" in address) in self._ways
+            ]
             if len(found) >= ADDRESSES_MAX:
                 break
         return found[:ADDRESSES_MAX]
 
-    async def _services(self, host: str, port: int, transport: str) -> list[tuple[str, int]]:
-        fallback = [(host, port or DEFAULT_PORTS.get(transport, 5060))]
-        prefix = SRV_NAMES.get(transport)
-        if port or prefix is None:
+    async def _services(
+        self, host: str, port: int, transport: str, *, chosen: bool
+    ) -> list[_Service]:
+        fallback = [_Service(host, port or DEFAULT_PORTS.get(transport, 5060), transport)]
+        if port or transport not in SRV_NAMES:
             return fallback
-        records = await self._query_services(f"{prefix}.{host}")
-        if not records:
-            return fallback
+        if chosen:
+            asked = [(f"{SRV_NAMES[transport]}.{host}", transport)]
+        else:
+            asked = await self._by_naptr(host, transport) or [
+                (f"{SRV_NAMES[usable]}.{host}", usable) for usable in self._usable(transport)
+            ]
+        answers = await asyncio.gather(*[self._by_srv(name, by) for name, by in asked])
+        return [service for answer in answers for service in answer] or fallback
+
+    def _usable(self, transport: str) -> list[str]:
+        """What may be chosen instead; a sips URI, whose transport is tls, keeps to it."""
+        return ["tls"] if transport == "tls" else self._transports
+
+    async def _by_naptr(self, host: str, transport: str) -> list[tuple[str, str]]:
+        """The names of SRV records and their transports, in the domain's order."""
+        usable = self._usable(transport)
+        found = [
+            (record.order, record.preference, record.replacement, by)
+            for record in await self._query(host, NAPTR)
+            if record.flags.lower() == b"s"
+            and (by := NAPTR_SERVICES.get(record.service.decode("ascii", "replace").upper()))
+            in usable
+        ]
+        found.sort(key=lambda record: record[:2])
+        return [(name.to_text(omit_final_dot=True), by) for _, _, name, by in found]
+
+    async def _by_srv(self, name: str, transport: str) -> list[_Service]:
         return [
-            (record.target.to_text(omit_final_dot=True), record.port)
-            for record in self._in_order(records)
+            _Service(record.target.to_text(omit_final_dot=True), record.port, transport)
+            for record in self._in_order(await self._query(name, SRV))
         ]
 
     def _in_order(self, records: list[SRV]) -> list[SRV]:
@@ -81,20 +139,42 @@ class Resolver:
         return ordered
 
     async def _addresses(self, name: str) -> list[str]:
+        if dns.inet.is_address(name):
+            return [name]
+        if self._nameservers:
+            return await self._addresses_by_dns(name)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(LIFETIME_S):
                 found = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
         except (OSError, TimeoutError):
             return []
-        return list(dict.fromkeys([str(address[4][0]) for address in found]))
+        texts = dict.fromkeys([str(address[4][0]) for address in found])
+        return [text for text in texts if "%" not in text]  # of a link, not of a farm
 
-    async def _query_services(self, name: str) -> list[SRV]:
+    async def _addresses_by_dns(self, name: str) -> list[str]:
         try:
-            if self._dns is None:
-                self._dns = dns.asyncresolver.Resolver()
-                self._dns.cache = dns.resolver.LRUCache()
-            answer = await self._dns.resolve(name, "SRV", lifetime=LIFETIME_S, search=True)
+            answers = await self._ready().resolve_name(name, lifetime=LIFETIME_S)
         except (dns.exception.DNSException, OSError):
             return []
-        return [record for record in answer if isinstance(record, SRV)]
+        return list(answers.addresses())
+
+    async def _query(self, name: str, kind: type[_Record]) -> list[_Record]:
+        try:
+            answer = await self._ready().resolve(
+                name, kind.__name__, lifetime=LIFETIME_S, search=True
+            )
+        except (dns.exception.DNSException, OSError):
+            return []
+        return [record for record in answer if isinstance(record, kind)][:RECORDS_MAX]
+
+    def _ready(self) -> dns.asyncresolver.Resolver:
+        if self._dns is None:
+            self._dns = dns.asyncresolver.Resolver(configure=not self._nameservers)
+            self._dns.cache = dns.resolver.LRUCache()
+            if self._nameservers:
+                self._dns.nameservers = [
+                    dns.nameserver.Do53Nameserver(server.host, server.port)
+                    for server in self._nameservers
+                ]
+        return self._dns

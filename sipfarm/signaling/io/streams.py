@@ -310,7 +310,9 @@ class Streams:
 class NameResolver(Protocol):
     """Finds the addresses of a host (RFC 3263)."""
 
-    async def locate(self, host: str, port: int, transport: str) -> Sequence[Candidate]: ...
+    async def locate(
+        self, host: str, port: int, transport: str, *, chosen: bool = True
+    ) -> Sequence[Candidate]: ...
 
 
 class NamedServers(Protocol):
@@ -326,10 +328,13 @@ class NamingResolver:
         self._resolver = resolver
         self._servers = servers
 
-    async def locate(self, host: str, port: int, transport: str) -> Sequence[Candidate]:
-        found = await self._resolver.locate(host, port, transport)
-        if transport == "tls":
-            self._servers.expect(host, [(candidate.host, candidate.port) for candidate in found])
+    async def locate(
+        self, host: str, port: int, transport: str, *, chosen: bool = True
+    ) -> Sequence[Candidate]:
+        found = await self._resolver.locate(host, port, transport, chosen=chosen)
+        secure = [(server.host, server.port) for server in found if server.transport == "tls"]
+        if secure:
+            self._servers.expect(host, secure)
         return found
 
 

@@ -188,6 +188,7 @@ void bind_events(nb::module_& module) {
       .def_ro("call", &sip::Event::call)
       .def_ro("status", &sip::Event::status)
       .def_ro("number", &sip::Event::number)
+      .def_ro("chosen", &sip::Event::chosen)
       .def_prop_ro("text", [](const sip::Event& self) { return to_str(self.text); })
       .def_prop_ro("hop", [](const sip::Event& self) { return self.hop; })
       .def_prop_ro("message", [](const sip::Event& self) -> nb::object {
@@ -324,15 +325,11 @@ void bind_engine(nb::module_& module) {
            },
            nb::arg("text"), nb::arg("far"), "(member, epoch, flow) of a flow mark; None for a forged one.")
       .def("resolved",
-           [](Engine& self, std::uint64_t query, nb::handle addresses, std::int64_t now_ms, Output& out) {
-             std::vector<net::Address> found;
-             for (nb::handle given : addresses) {
-               const auto address = net::Address::parse(nb::cast<std::string>(given[0]), nb::cast<std::uint16_t>(given[1]));
-               if (address) found.push_back(*address);
-             }
+           [](Engine& self, std::uint64_t query, const std::vector<net::Hop>& found, std::int64_t now_ms, Output& out) {
              self.resolved(query, found, now_ms, out);
            },
-           nb::arg("query"), nb::arg("addresses"), nb::arg("now_ms"), nb::arg("out"))
+           nb::arg("query"), nb::arg("found"), nb::arg("now_ms"), nb::arg("out"),
+           "Where the name of a query is reached, best first, each by its own transport.")
       .def("transport_failed", &Engine::transport_failed, nb::arg("transaction"), nb::arg("now_ms"), nb::arg("out"))
       .def("end_call",
            [](Engine& self, std::uint64_t call, const std::string& by, std::int64_t now_ms, Output& out) { self.end_call(call, by, now_ms, out); },

@@ -17,9 +17,9 @@ void Engine::finish(std::uint64_t transaction, std::int64_t now_ms, Output& out)
   forwarder_.finish(transaction, now_ms, out);
 }
 
-void Engine::resolved(std::uint64_t query, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out) {
+void Engine::resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out) {
   const Turn turn{*this, now_ms, out};
-  forwarder_.resolved(query, addresses, now_ms, out);
+  forwarder_.resolved(query, found, now_ms, out);
 }
 
 void Engine::end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out) {

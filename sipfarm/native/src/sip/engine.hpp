@@ -77,7 +77,7 @@ class Engine {
     return core_.keys.open(MarkKind::path, text, far);
   }
 
-  void resolved(std::uint64_t query, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out);
+  void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
   void transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 

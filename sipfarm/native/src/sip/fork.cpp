@@ -206,6 +206,7 @@ bool Forwarder::ask(Query query, const NextHop& next, std::int64_t now_ms, Outpu
   event.hop = next.hop;
   event.text = next.host;
   event.number = next.port;
+  event.chosen = next.chosen;
   out.events.push_back(std::move(event));
   return true;
 }
@@ -222,29 +223,26 @@ void Forwarder::launch(std::uint64_t handle, std::uint32_t index, std::int64_t n
   }
 }
 
-void Forwarder::resolved(std::uint64_t id, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out) {
-  const auto found = queries_.find(id);
-  if (found == queries_.end()) return;
-  const Query query = std::move(found->second);
-  queries_.erase(found);
+void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std::int64_t now_ms, Output& out) {
+  const auto asked = queries_.find(id);
+  if (asked == queries_.end()) return;
+  const Query query = std::move(asked->second);
+  queries_.erase(asked);
   core_.wheel.cancel(query.clock);
-  NextHop next;
   if (query.ack) {
     const OwnRoute route = own_route_of(core_, *query.ack);
-    if (addresses.empty() || !route.mark || !locate_in_dialog(*query.ack, route, next)) return core_.counters.drop(Drop::unanswerable);
-    next.hop.remote = addresses.front();
-    return send_ack(*query.ack, query.source, route, next.hop, now_ms, out);
+    if (found.empty() || !route.mark) return core_.counters.drop(Drop::unanswerable);
+    return send_ack(*query.ack, query.source, route, found.front(), now_ms, out);
   }
   Fork* fork = forks_.find(query.fork);
   if (fork == nullptr || query.branch >= fork->branches.size() || fork->branches[query.branch].status != 0) return;
   Branch& branch = fork->branches[query.branch];
-  if (addresses.empty() || !locate(*fork, branch, next)) {
-    mark_failed(query.fork, query.branch, addresses.empty() ? 503 : 416, now_ms, out);
+  if (found.empty()) {
+    mark_failed(query.fork, query.branch, 503, now_ms, out);
   } else {
-    next.hop.remote = addresses.front();
-    const auto others = addresses.subspan(1, std::min(addresses.size(), addresses_max) - 1);
+    const auto others = found.subspan(1, std::min(found.size(), addresses_max) - 1);
     branch.others.assign(others.rbegin(), others.rend());
-    start_branch(query.fork, query.branch, next.hop, now_ms, out);
+    start_branch(query.fork, query.branch, found.front(), now_ms, out);
   }
   settle(query.fork, now_ms, out);
 }
@@ -299,7 +297,7 @@ bool Forwarder::try_elsewhere(std::uint64_t handle, std::uint32_t index, std::in
   if (branch.size == Branch::Size::over_tcp) {
     branch.size = Branch::Size::tcp_failed;
   } else if (!branch.others.empty()) {
-    hop.remote = branch.others.back();
+    hop = branch.others.back();
     branch.others.pop_back();
     branch.size = Branch::Size::untold;
   } else if (fork.in_dialog && fork.route.flow) {

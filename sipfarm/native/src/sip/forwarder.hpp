@@ -50,7 +50,7 @@ struct Branch {
   TimerId clock = TimerId::none;  // Timer C; after a CANCEL 64*T1
   net::Hop hop;
   Target target;
-  std::vector<net::Address> others;  // tried in turn where the one before failed (RFC 3263 §4.3)
+  std::vector<net::Hop> others;  // tried in turn where the one before failed (RFC 3263 §4.3)
 };
 
 /// A response context (RFC 3261 §16.7).
@@ -127,7 +127,7 @@ class Forwarder {
   /// A branch's client transaction ended without a response: 408 or 503.
   void fail_branch(std::uint64_t fork, std::uint32_t branch, std::uint64_t client, int status, std::int64_t now_ms, Output& out);
   void server_ended(std::uint64_t fork, std::int64_t now_ms, Output& out);
-  void resolved(std::uint64_t query, std::span<const net::Address> addresses, std::int64_t now_ms, Output& out);
+  void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 
   static bool owns(std::uint64_t payload) noexcept { return (payload >> 62) == 2; }

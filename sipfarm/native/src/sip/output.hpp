@@ -19,7 +19,7 @@ enum class EventKind : std::uint8_t {
   response,   // to a request that Python sent: `id` is Python's key; without a message: timeout (408) or transport error (503)
   exhausted,  // every branch of server transaction `id` failed, the best with `status`; more targets are asked for
   call,       // a forwarded call: `call` is its handle, `state` what became of it, `id` its INVITE's server transaction (0 at its end)
-  resolve,    // `text` host, `number` port, of query `id`: the resolver is to answer
+  resolve,    // `text` host, `number` port, of query `id`: the resolver is to answer; by another transport than `hop`'s if none was `chosen`
 };
 
 enum class CallState : std::uint8_t { ringing, answered, ended, failed };
@@ -27,6 +27,7 @@ enum class CallState : std::uint8_t { ringing, answered, ended, failed };
 struct Event {
   EventKind kind = EventKind::request;
   CallState state = CallState::ringing;
+  bool chosen = true;
   std::uint16_t status = 0;
   std::uint16_t number = 0;
   std::uint64_t id = 0;

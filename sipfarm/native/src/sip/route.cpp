@@ -156,13 +156,15 @@ std::optional<NextHop> next_hop_of(const EngineConfig& config, const Uri& uri) n
   next.hop.transport = *transport;
   next.host = uri.host;
   next.port = uri.port;
+  next.chosen = uri.param("transport").has_value();
   const auto address = net::Address::parse(uri.host, uri.port != 0 ? uri.port : default_port(*transport));
   if (address) {
     next.known = true;
     next.hop.remote = *address;
   }
   const auto local = local_for(config, *transport, address && address->v6);
-  if (!local && !net::is_reliable(*transport)) return std::nullopt;
+  const bool fixed = next.known || next.chosen || next.port != 0;
+  if (!local && !net::is_reliable(*transport) && fixed) return std::nullopt;
   next.hop.local = local.value_or(0);
   return next;
 }

@@ -20,6 +20,7 @@ struct NextHop {
   net::Hop hop;
   std::string_view host;   // else: the name to look up
   std::uint16_t port = 0;  // 0: not given
+  bool chosen = true;      // the URI names the transport: another one would not do
 };
 
 /// The listening point to send from, by transport and address family; nothing where there is none of that transport.

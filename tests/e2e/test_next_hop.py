@@ -1,0 +1,71 @@
+"""Calls that leave the farm for a name: NAPTR, SRV and what is tried next (RFC 3263)."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sipfarm.testing.carrier_policy import CARRIER
+from sipfarm.testing.dns_server import DnsServer
+from sipfarm.testing.real_farm import RealFarm
+
+pytestmark = pytest.mark.timeout(60)
+
+CALLS = 3
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[DnsServer]:
+    with DnsServer("") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def farm(start_farm: Callable[..., RealFarm], names: DnsServer) -> RealFarm:
+    policy = "sipfarm.testing.carrier_policy:carrier_policy"
+    return start_farm(members=1, routing=policy, nameservers=(names.address,))
+
+
+@pytest.fixture
+def peers(farm: RealFarm, peers_of: Callable[[RealFarm], Any]) -> Iterator[Any]:
+    yield peers_of(farm)
+    farm.wait_calls_over()
+
+
+def test_naptr_leads_to_a_server_over_tcp(farm: RealFarm, peers: Any, names: DnsServer) -> None:
+    server = peers.server("call_uas", transport="t1", calls=CALLS)
+    at = server.call.local
+    names.say(f"""
+        tcp.{CARRIER} NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.tcp.{CARRIER}.
+        tcp.{CARRIER} NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.tcp.{CARRIER}.
+        _sip._tcp.tcp.{CARRIER} SRV 0 0 {at.port} one.{CARRIER}.
+        one.{CARRIER} A {at.host}
+    """)
+    peers.caller("call_uac", domain=f"tcp.{CARRIER}", calls=CALLS).succeed()
+    server.succeed()
+
+
+def test_the_server_of_the_next_priority_takes_the_calls_of_one_that_is_not_there(
+    farm: RealFarm, peers: Any, names: DnsServer
+) -> None:
+    server = peers.server("call_uas", calls=CALLS)
+    at = server.call.local
+    names.say(f"""
+        two.{CARRIER} NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.two.{CARRIER}.
+        two.{CARRIER} NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.two.{CARRIER}.
+        _sip._tcp.two.{CARRIER} SRV 0 0 {at.port} gone.{CARRIER}.
+        _sip._tcp.two.{CARRIER} SRV 5 0 {at.port + 1} there.{CARRIER}.
+        _sip._udp.two.{CARRIER} SRV 9 0 {at.port} there.{CARRIER}.
+        gone.{CARRIER} A {farm.trusted(9).host}
+        there.{CARRIER} A {at.host}
+    """)
+    peers.caller("call_uac", domain=f"two.{CARRIER}", calls=CALLS).succeed()
+    server.succeed()
+
+
+def test_a_name_that_dns_does_not_know_fails_the_call_at_once(
+    farm: RealFarm, peers: Any, names: DnsServer
+) -> None:
+    names.say("")
+    result = peers.caller("call_uac", domain=f"nowhere.{CARRIER}", timeout_s=10).finish()
+    assert (result.failed, result.successful) == (1, 0)
