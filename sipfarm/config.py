@@ -20,12 +20,14 @@ from sipfarm.base.toml_values import choice, function_name, integer, ip_text, li
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Balancing = Literal["packet", "flow"]
 ReplyVia = Literal["any", "receiver"]
+MediaMode = Literal["relay", "auto", "direct"]
 Role = Literal["edge", "pbx", "media"]
 DigestAlgorithm = Literal["SHA-256", "MD5"]
 
 BALANCING: tuple[Balancing, ...] = ("packet", "flow")
 REPLY_VIA: tuple[ReplyVia, ...] = ("any", "receiver")
 ROLES: tuple[Role, ...] = ("edge", "pbx", "media")
+MEDIA_MODES: tuple[MediaMode, ...] = ("relay", "auto", "direct")
 DIGEST_ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256", "MD5")
 
 STOCK_ROUTING = "sipfarm.signaling.policy:stock_policy"
@@ -95,7 +97,10 @@ class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MediaConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where RTP comes in."""
+    """Where RTP comes in, and which calls' does."""
+
+    mode: MediaMode = "relay"
+    """`auto`: only where phones cannot reach each other; `direct`: never."""
 
     address: str = "127.0.0.1"
     advertise: str | None = None
@@ -219,6 +224,7 @@ def _sip(table: TomlTable, directory: Path) -> SipConfig:
 
 def _media(table: TomlTable) -> MediaConfig:
     return MediaConfig(
+        mode=table.take("mode", choice(MEDIA_MODES), "relay"),
         address=table.take("address", text_of(ip_text), "127.0.0.1"),
         advertise=table.take("advertise", text_of(ip_text), None),
         ports=table.take("ports", text_of(PortRange.parse), PortRange(20_000, 29_999)),

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sipfarm.base.clock import Clock
@@ -12,12 +13,13 @@ from sipfarm.base.errors import CapacityError
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
 from sipfarm.native import Engine, Event, EventKind, Hop, Message, Output
 from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.media_path import media_path
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.registration import Registration
 from sipfarm.signaling.reply import Reply, unavailable
 from sipfarm.signaling.router import Router
-from sipfarm.signaling.routing import Decision, HandToTask
+from sipfarm.signaling.routing import Decision, Forward, HandToTask
 
 WAITING_MAX: Final = 20_000  # decisions and store operations under way
 # Plain numbers: comparing with a member of the enumeration costs more than all the rest here.
@@ -174,6 +176,9 @@ class Dispatcher:
 
     def _carry_out(self, request: Message, decision: Decision) -> None:
         users = self._users
+        if isinstance(decision, Forward) and decision.media == "auto":
+            path = media_path(request, decision)
+            decision = msgspec.structs.replace(decision, media=path)
         if not isinstance(decision, HandToTask):
             users.forwarding.carry_out(request.transaction, decision, self._clock.now_ms())
             return

@@ -78,7 +78,7 @@ def deciders(config: Config, store: Store, number: int, listens: list[Listen]) -
         trusted=trusted,
         own=own,
         syntax=SYNTAX,
-        settings=PolicySettings(tasks=frozenset(TASKS)),
+        settings=PolicySettings(tasks=frozenset(TASKS), media=config.media.mode),
     )
     return Deciders(
         Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),

@@ -47,6 +47,7 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     supervised: bool = True
     """`sipfarm run` starts the members, and kills and restarts the silent; else nobody does."""
     routing: str = "sipfarm.testing.impatient_policy:impatient_policy"
+    media_mode: str = "relay"
     nameservers: tuple[HostPort, ...] = ()
     drain_deadline_s: int = 3
     restart: bool = True
@@ -281,6 +282,7 @@ nameservers = [{nameservers}]
 [bus]
 listen = "{self.host(2 + index)}:{self._port + 1 if single else 0}"
 [media]
+mode = "{self.options.media_mode}"
 address = "{self.host(1)}"
 ports = "{media_first}-{media_last}"
 [admin]

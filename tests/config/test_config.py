@@ -36,6 +36,7 @@ nameservers = ["192.0.2.53", "[2001:db8::53]:5353"]
 listen = "127.0.0.1:7061"
 
 [media]
+mode = "auto"
 address = "127.0.0.1"
 advertise = "192.0.2.1"
 ports = "21000-21999"
@@ -91,6 +92,7 @@ def test_every_key_is_read() -> None:
     assert config.sip.nameservers == (HostPort("192.0.2.53", 53), HostPort("2001:db8::53", 5353))
     assert config.media.ports == PortRange(21_000, 21_999)
     assert (config.media.advertise, config.media.threads) == ("192.0.2.1", 2)
+    assert config.media.mode == "auto"
     assert config.admin.token == Secret("a-long-token")
 
 
@@ -101,6 +103,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert config.member.roles == ("edge", "pbx", "media")
     assert config.sip.routing == STOCK_ROUTING
     assert config.sip.trusted == ()
+    assert config.media.mode == "relay"
     assert config.admin.token is None
 
 

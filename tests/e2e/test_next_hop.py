@@ -1,4 +1,4 @@
-"""Calls that leave the farm for a name: NAPTR, SRV and what is tried next (RFC 3263)."""
+"""Where calls go: to names by NAPTR and SRV (RFC 3263), and media from phone to phone."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def names() -> Iterator[DnsServer]:
 @pytest.fixture(scope="module")
 def farm(start_farm: Callable[..., RealFarm], names: DnsServer) -> RealFarm:
     policy = "sipfarm.testing.carrier_policy:carrier_policy"
-    return start_farm(members=1, routing=policy, nameservers=(names.address,))
+    return start_farm(members=1, routing=policy, nameservers=(names.address,), media_mode="auto")
 
 
 @pytest.fixture
@@ -61,6 +61,16 @@ def test_the_server_of_the_next_priority_takes_the_calls_of_one_that_is_not_ther
     """)
     peers.caller("call_uac", domain=f"two.{CARRIER}", calls=CALLS).succeed()
     server.succeed()
+
+
+def test_media_go_direct_where_both_phones_reach_each_other(farm: RealFarm, peers: Any) -> None:
+    phone = peers.phone("busy_uas")
+    caller = peers.caller("busy_uac", service=phone.call.service)
+    caller.succeed()
+    phone.succeed()
+    offers = [text for received, text in phone.messages if received and text[:7] == "INVITE "]
+    assert offers
+    assert all(f"c=IN IP4 {caller.call.local.host}" in offer for offer in offers)
 
 
 def test_a_name_that_dns_does_not_know_fails_the_call_at_once(

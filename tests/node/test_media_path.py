@@ -1,0 +1,85 @@
+"""Mode "auto": who reaches whom without the relay (E10)."""
+
+import pytest
+
+from sipfarm.native import Hop
+from sipfarm.node.media_path import media_path
+from sipfarm.signaling.routing import Forward, Step, Target
+
+
+class Invite:
+    """An INVITE whose offer names an address, from another."""
+
+    def __init__(self, told: str, source: str, body: bytes | None = None) -> None:
+        kind = "IP6" if ":" in told else "IP4"
+        self.hop = Hop("udp", source, 5060)
+        self.body = (
+            (
+                f"v=0\r\no=- 1 1 IN {kind} {told}\r\ns=-\r\nc=IN {kind} {told}\r\nt=0 0\r\n"
+                "m=audio 4000 RTP/AVP 0\r\n"
+            ).encode()
+            if body is None
+            else body
+        )
+
+
+def phone(contact: str, received: str = "") -> Target:
+    return Target(f"sip:bob@{contact}", (), f"udp:{received}:5060" if received else "")
+
+
+PUBLIC, OTHER_PUBLIC = "8.8.8.8", "9.9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("told", "source", "targets", "path"),
+    [
+        (PUBLIC, PUBLIC, [phone(OTHER_PUBLIC)], "direct"),
+        (PUBLIC, PUBLIC, [phone(OTHER_PUBLIC, OTHER_PUBLIC)], "direct"),
+        ("192.168.1.5", PUBLIC, [phone(OTHER_PUBLIC)], "relay"),
+        (PUBLIC, PUBLIC, [phone("192.168.1.5", OTHER_PUBLIC)], "relay"),
+        ("192.168.1.5", PUBLIC, [phone("192.168.1.6", PUBLIC)], "relay"),
+        ("10.0.0.5", "10.0.0.5", [phone("10.0.0.6")], "direct"),
+        ("10.0.0.5", "10.0.0.5", [phone("10.0.1.6")], "relay"),
+        ("10.0.0.5", "10.0.0.5", [phone(PUBLIC)], "relay"),
+        ("127.0.0.5", "127.0.0.5", [phone("127.9.0.6")], "direct"),
+        (PUBLIC, PUBLIC, [phone(OTHER_PUBLIC), phone("10.0.0.6")], "relay"),
+        (PUBLIC, PUBLIC, [phone("[2001:4860::1]")], "relay"),
+        ("2001:4860::5", "2001:4860::5", [phone("[2606:4700::1]")], "direct"),
+        ("fd00::5", "fd00::5", [phone("[fd00::6]:5070")], "direct"),
+        ("fd00::5", "fd00::5", [phone("[fd00:0:0:1::6]")], "relay"),
+        (PUBLIC, PUBLIC, [phone("phone.example.test")], "relay"),
+        (PUBLIC, PUBLIC, [phone("x.invalid", OTHER_PUBLIC)], "relay"),
+        ("0.0.0.0", PUBLIC, [phone(OTHER_PUBLIC)], "relay"),
+    ],
+)
+def test_media_go_direct_where_both_are_of_one_network(
+    told: str, source: str, targets: list[Target], path: str
+) -> None:
+    assert media_path(Invite(told, source), Forward((Step(tuple(targets)),))) == path
+
+
+def test_a_later_step_and_another_flow_count_too() -> None:
+    near, far = phone(OTHER_PUBLIC), phone("10.0.0.6")
+    invite = Invite(PUBLIC, PUBLIC)
+    assert media_path(invite, Forward((Step((near,)), Step((far,))))) == "relay"
+    by_flow = Target(near.uri, others=(far,))
+    assert media_path(invite, Forward((Step((by_flow,)),))) == "relay"
+
+
+@pytest.mark.parametrize("body", [b"", b"v=0\r\nc=\xff\r\n", b"--boundary\r\n"])
+def test_an_offer_that_is_not_there_or_not_understood_is_relayed(body: bytes) -> None:
+    forward = Forward((Step((phone(OTHER_PUBLIC),)),))
+    assert media_path(Invite(PUBLIC, PUBLIC, body), forward) == "relay"
+
+
+def test_a_call_behind_a_proxy_of_the_phones_own_is_relayed() -> None:
+    behind = Target(f"sip:bob@{OTHER_PUBLIC}", ("<sip:proxy.test;lr>",))
+    assert media_path(Invite(PUBLIC, PUBLIC), Forward((Step((behind,)),))) == "relay"
+
+
+def test_each_stream_of_an_offer_counts() -> None:
+    body = Invite(PUBLIC, PUBLIC).body + b"m=video 4002 RTP/AVP 99\r\nc=IN IP4 10.0.0.1\r\n"
+    forward = Forward((Step((phone(OTHER_PUBLIC),)),))
+    assert media_path(Invite(PUBLIC, PUBLIC, body), forward) == "relay"
+    refused = body.replace(b"video 4002", b"video 0")
+    assert media_path(Invite(PUBLIC, PUBLIC, refused), forward) == "direct"
