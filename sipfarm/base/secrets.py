@@ -49,8 +49,6 @@ class FarmKeys(msgspec.Struct, frozen=True):
     """Mutual authentication of members, 32 bytes."""
     nonce: bytes
     """Digest nonces that any member can verify, 32 bytes."""
-    directory: bytes
-    """Keyed rendezvous of Call-IDs, 16 bytes: nobody outside can aim at one home."""
 
     def __repr__(self) -> str:
         return "FarmKeys(***)"
@@ -62,7 +60,6 @@ def farm_keys(secret: Secret) -> FarmKeys:
         mark=derive_key(secret, "mark", MARK_KEY_BYTES),
         bus=derive_key(secret, "bus", KEY_BYTES),
         nonce=derive_key(secret, "nonce", KEY_BYTES),
-        directory=derive_key(secret, "directory", MARK_KEY_BYTES),
     )
 
 

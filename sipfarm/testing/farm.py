@@ -7,7 +7,7 @@ import msgspec
 
 from sipfarm.base.farm_view import Incarnation, View
 from sipfarm.base.records import Account, Binding, Domain
-from sipfarm.base.secrets import Secret, farm_keys
+from sipfarm.base.secrets import MARK_KEY_BYTES, Secret, derive_key, farm_keys
 from sipfarm.testing.bus import BusOptions, SimBus
 from sipfarm.testing.clock import VirtualClock
 from sipfarm.testing.memory_store import MemoryStore
@@ -24,7 +24,9 @@ STRANGER: Final[Endpoint] = ("10.8.0.9", 5060)
 BALANCER_NOTICES_MS: Final = 1_000  # that a member is gone
 DIRECTORY_MS: Final = 240_000
 EXPIRIES_AT_REST: Final = 64  # each forgets a bounded number of directory entries
-KEYS: Final = farm_keys(Secret("the secret of a simulated farm"))
+SECRET: Final = Secret("the secret of a simulated farm")
+KEYS: Final = farm_keys(SECRET)
+DIRECTORY_KEY: Final = derive_key(SECRET, "directory", MARK_KEY_BYTES)
 
 
 class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class SimFarm:
             bus=self.bus,
             store=self.store,
             keys=KEYS,
+            directory_key=DIRECTORY_KEY,
             address=FARM,
             options=options.member,
             send=self._send,

@@ -51,6 +51,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     bus: SimBus
     store: MemoryStore
     keys: FarmKeys
+    directory_key: bytes
     address: Endpoint
     options: MemberOptions
     send: Send
@@ -85,7 +86,7 @@ class SimMember:
             member=self.record.number,
             epoch=self.record.epoch,
             mark_key=around.keys.mark,
-            transaction_key=around.keys.directory,
+            transaction_key=around.directory_key,
             media=host,
             now_ms=clock.now_ms(),
             claims=options.claims,

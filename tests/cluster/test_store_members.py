@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.records import MemberRecord, MemberState, Snapshot
+from sipfarm.cluster.io.directory_key import directory_key
 from sipfarm.cluster.io.store import Store
 
 UseStore = Callable[..., Any]
@@ -151,3 +153,17 @@ def test_one_caller_deletes_a_snapshot(use_store: UseStore) -> None:
         assert await store.snapshots("1.5", NOW) == ()
 
     use_store(body)
+
+
+def test_all_members_get_one_directory_key_and_it_stays(use_store: UseStore) -> None:
+    async def first(store: Store) -> set[bytes]:
+        asked = [directory_key(store, SystemEntropy(), NOW) for _ in range(5)]
+        return set(await asyncio.gather(*asked))
+
+    async def later(store: Store) -> bytes:
+        await store.purge(NOW + 10**11, 100)
+        return await directory_key(store, SystemEntropy(), NOW + 10**11)
+
+    (key,) = use_store(first)
+    assert len(key) == 16
+    assert use_store(later) == key

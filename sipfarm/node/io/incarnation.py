@@ -17,6 +17,7 @@ from sipfarm.base.errors import CapacityError, SipfarmError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.net import HostPort, Listen, Transport
+from sipfarm.cluster.io.directory_key import directory_key
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
 from sipfarm.cluster.io.store import Store
@@ -104,7 +105,8 @@ class Incarnation:
         stack.callback(self.farm.close)
         listens = self.sockets.listens
         self.deciders: Deciders = deciders(config, self.store, self.record.number, listens)
-        self.engine = self._engine(listens)
+        key = await directory_key(self.store, SystemEntropy(), self.clock.wall_ms())
+        self.engine = self._engine(listens, key)
         self.driver = Driver(
             loop, self.clock, self.engine, self._deliver, self.plane.apply, self.farm.may_act
         )
@@ -293,7 +295,7 @@ class Incarnation:
 
     # The engine.
 
-    def _engine(self, listens: list[Listen]) -> Engine:
+    def _engine(self, listens: list[Listen], key: bytes) -> Engine:
         config = self.config
         current, *previous = [keys.mark for keys in keys_of(config)]
         return Engine(
@@ -305,7 +307,7 @@ class Incarnation:
             mark_key_id=current[0] & 3,
             previous_mark_key=previous[0] if previous else None,
             previous_mark_key_id=previous[0][0] & 3 if previous else 0,
-            transaction_key=keys_of(config)[0].directory,
+            transaction_key=key,
             media=self.plane.plane.advertise,
             now_ms=self.clock.now_ms(),
             transactions_max=TRANSACTIONS_MAX,
