@@ -233,3 +233,17 @@ def test_a_recording_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path
                 await alice.wait_answered(placed)
 
     run(talk())
+
+
+def test_who_hangs_up_a_call_that_is_over_gets_its_report(tmp_path: Path) -> None:
+    says = tmp_path / "says.wav"
+    write_wav(says, tones.tone_comb(5, 1.0))
+
+    async def talk() -> None:
+        async with two_phones() as (alice, bob):
+            placed, taken = await connect(alice, bob, tmp_path, says, says)
+            await alice.hangup(placed)
+            await bob.wait_state(taken, ("disconnected",))
+            assert (await bob.hangup(taken)).status == 200
+
+    run(talk())

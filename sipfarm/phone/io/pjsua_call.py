@@ -74,6 +74,12 @@ class PjsuaCall(pj.Call):
             raise ValueError(f"There is no folder {Path(record).parent} to record into.")
         self._play, self._record, self._loop = play, record, loop
 
+    def tell_state(self) -> None:
+        """Say how the call stands."""
+        self._tell(
+            State(call=self.number, state=self.state, status=self._status, reason=self._reason)
+        )
+
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
         try:
             info = self.getInfo()
@@ -83,9 +89,7 @@ class PjsuaCall(pj.Call):
         if self.state == "disconnected":
             self._player = None
             self._recorder = None
-        self._tell(
-            State(call=self.number, state=self.state, status=self._status, reason=self._reason)
-        )
+        self.tell_state()
 
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
         reason = ""

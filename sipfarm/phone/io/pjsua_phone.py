@@ -109,7 +109,11 @@ class PjsuaPhone:
                 call.use_files(command.play, command.record, command.loop)
                 call.answer(_parameters(command.status))
             case Hangup():
-                self._call(command.call).hangup(_parameters(command.status))
+                ended = self._ended.get(command.call)  # both ends may hang up at once
+                if ended is None:
+                    self._call(command.call).hangup(_parameters(command.status))
+                else:
+                    ended.tell_state()
             case Hold():
                 self._call(command.call).setHold(pj.CallOpParam(True))
             case Resume():
