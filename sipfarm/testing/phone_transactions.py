@@ -42,6 +42,7 @@ class Client:
         self._again: Appointment | None = None
         self._bound: Appointment | None = None
         self._ack = b""
+        self._gives_up = False
 
     @property
     def is_invite(self) -> bool:
@@ -66,7 +67,8 @@ class Client:
             self.state = "proceeding"
             if self.is_invite:
                 self._stop(self._again)
-                self._stop(self._bound)
+                if not self._gives_up:
+                    self._stop(self._bound)
             else:
                 self._interval_ms = T2_MS
             self._told(response)
@@ -86,6 +88,7 @@ class Client:
     def give_up(self, after_ms: int) -> None:
         """A cancelled INVITE whose answer does not come (RFC 3261 §9.1)."""
         if self.state == "proceeding":
+            self._gives_up = True
             self._end_after(after_ms, self._time_out)
 
     def end(self) -> None:
