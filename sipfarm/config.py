@@ -38,6 +38,8 @@ TRUSTED_MAX = 256
 NAMESERVERS_MAX = 3
 DNS_PORT = 53
 TOKEN_CHARACTERS_MIN = 8
+RECONNECT_WAIT_MS_MAX = 30_000
+"""Below 64*T1, when the sender of a request gives it up (RFC 3261 §17.1.2.2)."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9])?")
 _REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "unix")
@@ -88,6 +90,8 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What callers are challenged with, the preferred algorithm first (RFC 8760 §2.4)."""
     nameservers: tuple[HostPort, ...] = ()
     """Asked for next hops (RFC 3263); by default those of the machine, and its hosts file."""
+    reconnect_wait_ms: int = 5_000
+    """How long a call waits for a phone that has lost its flow to register again; 0: not at all."""
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +223,7 @@ def _sip(table: TomlTable, directory: Path) -> SipConfig:
         trusted=table.take("trusted", list_of(text_of(_network), TRUSTED_MAX), ()),
         digest=table.take("digest", _DIGESTS, DIGEST_ALGORITHMS),
         nameservers=table.take("nameservers", list_of(text_of(_nameserver), NAMESERVERS_MAX), ()),
+        reconnect_wait_ms=table.take("reconnect_wait_ms", integer(0, RECONNECT_WAIT_MS_MAX), 5_000),
     )
 
 

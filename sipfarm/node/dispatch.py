@@ -1,7 +1,7 @@
 """Which transaction user an event goes to, and what its answer does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.media_path import media_path
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
+from sipfarm.signaling.location import Locations
 from sipfarm.signaling.registration import Registration
 from sipfarm.signaling.reply import Reply, unavailable
 from sipfarm.signaling.router import Router
@@ -80,6 +81,8 @@ class TransactionUsers(Protocol):
     @property
     def bindings(self) -> BindingStore: ...
     @property
+    def locations(self) -> Locations: ...
+    @property
     def forwarding(self) -> Forwarding: ...
     @property
     def task_calls(self) -> TaskCalls: ...
@@ -131,7 +134,8 @@ class Dispatcher:
             if event.state != "ended":
                 users.forwarding.settled(event.id)
         elif kind == _EXHAUSTED:
-            users.forwarding.exhausted(event.id, event.status, event.text, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            self._find_again(users.forwarding.exhausted(event.id, event.status, event.text, now_ms))
         elif kind == _RESPONSE:
             users.task_calls.response(event.id, event.message, event.status)
         elif kind == _ACK:
@@ -139,10 +143,30 @@ class Dispatcher:
             assert ack is not None
             users.task_calls.ack(ack)
         elif kind == _CANCEL:
+            users.forwarding.settled(event.id)
             if not users.task_calls.cancel(event.id):
                 self._reply(event.id, Reply(487))
         elif kind == _RESOLVE:
             self._later(0, self._resolve(event))
+
+    def bindings_changed(self, aor: str) -> None:
+        """A phone has registered, here or through another member."""
+        if self._users.forwarding.reconnections.awaits(aor):
+            self._find_again((aor,))
+
+    def _find_again(self, aors: Iterable[str]) -> None:
+        """Look bindings up where calls wait for them."""
+        for aor in aors:
+            self._later(0, self._look_up(aor))
+
+    async def _look_up(self, aor: str) -> None:
+        users = self._users
+        times = (self._clock.now_ms(), self._clock.wall_ms())
+        try:
+            bindings = await users.locations.fetch(aor, *times)
+        except CapacityError:  # the store is away, or too much is asked of it: they wait on
+            return
+        users.forwarding.registered(aor, bindings, self._clock.now_ms())
 
     async def _resolve(self, event: Event) -> None:
         found = await self._resolver.locate(
@@ -180,7 +204,8 @@ class Dispatcher:
             path = media_path(request, decision)
             decision = msgspec.structs.replace(decision, media=path)
         if not isinstance(decision, HandToTask):
-            users.forwarding.carry_out(request.transaction, decision, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            self._find_again(users.forwarding.carry_out(request.transaction, decision, now_ms))
             return
         task = users.tasks.get(decision.task)
         if task is None:
@@ -256,6 +281,7 @@ class Dispatcher:
         reply = self._users.registration.answer(request, update, outcome, times)
         if outcome.status == "applied":
             self._binding_changed(update.aor)
+            self.bindings_changed(update.aor)
         self._reply(request.transaction, reply)
 
     def _flow_mark(self, request: Message) -> str:

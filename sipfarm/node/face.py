@@ -27,6 +27,7 @@ from sipfarm.cluster.io.store import Store
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine
+from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.member_metrics import member_metrics
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.signaling.io.streams import Streams
@@ -73,6 +74,8 @@ class ShownMember(Protocol):
     def engine(self) -> Engine: ...
     @property
     def plane(self) -> MediaPlane: ...
+    @property
+    def forwarding(self) -> Forwarding: ...
     @property
     def task_calls(self) -> TaskCalls: ...
     @property

@@ -5,17 +5,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from sipfarm.base.net import Listen
+from sipfarm.base.records import Binding
 from sipfarm.native import Engine, Hop, Output
+from sipfarm.node.reconnection import LostCall, Reconnections, ReconnectionSettings, flow_of
+from sipfarm.signaling.policy import targets_of
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.routing import Answer, Decision, Forward, Redirect, Reject, Step, Target
 
 SERIAL_FORKS_MAX: Final = 100_000
-FLOW_FAILED: Final = frozenset({430, 503})
-"""What a branch has come to whose flow is gone (RFC 5626 §5.3), or whose phone could not be sent
-anything.
-"""
+BRANCHES_MAX: Final = 10  # of a phone's new flows
+FLOW_FAILED: Final = 430
+"""What a branch has come to whose flow is gone (RFC 5626 §5.3)."""
 
 HolderOf = Callable[[int, int, int], int | None]
 """Who holds the flow (member number, epoch, flow): 0 this member, else its number; None: it is
@@ -38,6 +41,8 @@ class _UnderWay(msgspec.Struct, frozen=True):
     branches: tuple[_Branch, ...]
     timeout_ms: int
     later: tuple[Step, ...]
+    tried: frozenset[str] = frozenset()
+    """Flows of the same phones that have proved dead before (`flow_of`)."""
 
     @property
     def uses_flows(self) -> bool:
@@ -53,6 +58,7 @@ class Forwarding:
         out: Output,
         locals_by_transport: dict[str, int],
         holder_of: HolderOf | None = None,
+        reconnections: ReconnectionSettings | None = None,
     ) -> None:
         """The locals are those of `locals_of`."""
         self._engine = engine
@@ -60,18 +66,22 @@ class Forwarding:
         self._locals = locals_by_transport
         self._holder_of = holder_of or _nobody
         self._under_way: OrderedDict[int, _UnderWay] = OrderedDict()
+        self.reconnections = Reconnections(reconnections or ReconnectionSettings())
+        """Calls that wait for their phone to register again."""
 
     @property
     def waiting(self) -> int:
         """Forks that may go on with further targets."""
         return len(self._under_way)
 
-    def carry_out(self, transaction: int, decision: Decision, now_ms: int) -> None:
-        """Any decision but HandToTask."""
+    def carry_out(self, transaction: int, decision: Decision, now_ms: int) -> frozenset[str]:
+        """Any decision but HandToTask. Returned are the AORs to tell `registered` of, as they are
+        in the store: what is known of them here has proved stale.
+        """
         match decision:
             case Forward():
                 if not self._go_on(transaction, decision, decision.steps, now_ms):
-                    self.reply(transaction, Reply(480), now_ms)  # no flow is left
+                    return self._lose(_lost(transaction, decision), now_ms)
             case Reject(status, reason, headers):
                 self.reply(transaction, Reply(status, reason, headers), now_ms)
             case Redirect(contacts, status):
@@ -81,6 +91,7 @@ class Forwarding:
                 self.reply(transaction, reply, now_ms)
             case _:
                 self.reply(transaction, Reply(500), now_ms)
+        return frozenset()
 
     def reply(self, transaction: int, reply: Reply, now_ms: int) -> None:
         self._engine.respond(
@@ -94,30 +105,66 @@ class Forwarding:
             self._out,
         )
 
-    def exhausted(self, transaction: int, status: int, gone: str, now_ms: int) -> None:
-        """All targets of a step have failed, the best with `status`.
+    def exhausted(self, transaction: int, status: int, lost: str, now_ms: int) -> frozenset[str]:
+        """All targets of a step have failed, the best with `status`; returned is what `carry_out`
+        returns.
 
-        `gone` lists which of them, in their order, had a flow that proved dead ("0,2"); empty where
-        that is not known.
+        `lost` lists which of them, in their order, had a flow that proved dead ("0,2").
         """
         step = self._under_way.pop(transaction, None)
         if step is None:
             self._engine.finish(transaction, now_ms, self._out)
-            return
-        dead = _dead_of(step, status, gone)
+            return frozenset()
+        dead = [step.branches[int(index)] for index in lost.split(",") if index]
+        tried = step.tried | {flow_of(branch.target) for branch in dead}
         again = [other for branch in dead if (other := self._branch(branch.others)) is not None]
         if again:
-            more = _UnderWay(step.forward, tuple(again), step.timeout_ms, step.later)
+            more = _UnderWay(step.forward, tuple(again), step.timeout_ms, step.later, tried)
             self._fork(transaction, more, now_ms)
         elif not self._go_on(transaction, step.forward, step.later, now_ms):
-            # The phone is not there now, which says nothing against the farm (RFC 3261 §16.7).
-            if status in FLOW_FAILED and step.uses_flows:
-                self.reply(transaction, Reply(480), now_ms)
-            self._engine.finish(transaction, now_ms, self._out)
+            if status != FLOW_FAILED:  # somebody has answered, or might have
+                self._engine.finish(transaction, now_ms, self._out)
+                return frozenset()
+            return self._lose(_lost(transaction, step.forward, tried), now_ms)
+        return frozenset()
+
+    def registered(self, aor: str, bindings: Iterable[Binding], now_ms: int) -> None:
+        """The bindings of an address-of-record that calls wait for, from the store."""
+        bindings = tuple(bindings)
+        for lost in self.reconnections.waiting_for(aor):
+            found = [
+                target
+                for target in targets_of(bindings)
+                if target.uri.startswith("sips:") or not lost.is_secure
+            ]
+            fresh = tuple([left for target in found if (left := _without(target, lost.tried))])
+            again = (Step(fresh[:BRANCHES_MAX], lost.timeout_ms),)
+            if self._go_on(lost.transaction, lost.forward, again, now_ms):
+                self.reconnections.going_on(lost.transaction)
+
+    def next_deadline_ms(self) -> int | None:
+        return self.reconnections.next_deadline_ms()
+
+    def expire(self, now_ms: int) -> None:
+        """Whose phone has not come back in time."""
+        for transaction in self.reconnections.expire(now_ms):
+            self._refuse(transaction, now_ms)
 
     def settled(self, transaction: int) -> None:
         """The call was answered or has failed: no further step."""
         self._under_way.pop(transaction, None)
+        self.reconnections.drop(transaction)
+
+    def _lose(self, call: LostCall, now_ms: int) -> frozenset[str]:
+        if self.reconnections.put(call, now_ms):
+            return call.aors
+        self._refuse(call.transaction, now_ms)
+        return frozenset()
+
+    def _refuse(self, transaction: int, now_ms: int) -> None:
+        """The phone is not there now: by its fork where there is one, whose best answer says so."""
+        self._engine.finish(transaction, now_ms, self._out)
+        self.reply(transaction, Reply(480), now_ms)
 
     def _go_on(
         self, transaction: int, forward: Forward, steps: tuple[Step, ...], now_ms: int
@@ -193,12 +240,16 @@ def _local_key(transport: str, host: str) -> str:
     return f"{transport}6" if ":" in host else transport
 
 
-def _dead_of(step: _UnderWay, status: int, gone: str) -> list[_Branch]:
-    """The branches of a step that did not get through to their phone."""
-    if gone:
-        indexes = {int(index) for index in gone.split(",")}
-        return [branch for index, branch in enumerate(step.branches) if index in indexes]
-    return list(step.branches) if status in FLOW_FAILED else []
+def _lost(transaction: int, forward: Forward, tried: frozenset[str] = frozenset()) -> LostCall:
+    """A request no flow of whose targets is there."""
+    targets = tuple([target for step in forward.steps for target in step.targets])
+    return LostCall(transaction, forward, targets, forward.steps[-1].timeout_ms, tried)
+
+
+def _without(target: Target, tried: frozenset[str]) -> Target | None:
+    """A phone by the flows that are left."""
+    left = [flow for flow in (target, *target.others) if flow_of(flow) not in tried]
+    return replace(left[0], others=tuple(left[1:])) if left else None
 
 
 def _nobody(number: int, epoch: int, flow: int) -> None:

@@ -12,6 +12,7 @@ from sipfarm.cluster.io.farm import Farm
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine, build_info
+from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.signaling.io.streams import Streams
 
@@ -70,6 +71,8 @@ class Measured(Protocol):
     @property
     def plane(self) -> MediaPlane: ...
     @property
+    def forwarding(self) -> Forwarding: ...
+    @property
     def task_calls(self) -> TaskCalls: ...
     @property
     def streams(self) -> Streams: ...
@@ -98,6 +101,11 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         ("sipfarm_media_ports_resting", "media ports that rest", lambda: pool.resting),
         ("sipfarm_media_ports_taken", "media ports of calls", lambda: pool.taken),
         ("sipfarm_stream_connections", "connections of SIP", lambda: member.streams.count),
+        (
+            "sipfarm_calls_awaiting_registration",
+            "calls whose phone has lost its connection",
+            lambda: len(member.forwarding.reconnections),
+        ),
         ("sipfarm_task_calls", "calls run by tasks", lambda: member.task_calls.count),
         (
             "sipfarm_loop_lag_seconds",
@@ -109,6 +117,12 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
     _read_farm(metrics, member)
     for name, text, read in gauges:
         metrics.read_gauge(name, text, (), _one(read))
+    metrics.read_counter(
+        "sipfarm_calls_refused_to_wait",
+        "calls that found no room to wait for their phone's registration",
+        (),
+        _one(lambda: member.forwarding.reconnections.refused),
+    )
     metrics.read_counter("sipfarm_cpu_seconds", "CPU time used", (), _one(lambda: load.cpu_s))
     build: Mapping[str, str] = build_info()
     labels = (__version__, build["commit"], build["compiler"])

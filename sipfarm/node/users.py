@@ -44,6 +44,7 @@ class Users(msgspec.Struct, frozen=True):
     registration: Registration
     router: Router
     bindings: Store
+    locations: Locations
     forwarding: Forwarding
     task_calls: TaskCalls
     tasks: TaskTable

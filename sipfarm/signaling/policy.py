@@ -3,6 +3,7 @@
 A provider's own policy may call `stock_policy` for what it does not decide itself.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from sipfarm.base.records import Account, Application, Binding, Domain
@@ -201,17 +202,23 @@ def steps_of(
     """
     if len(bindings) == 1:
         return (Step((_target(bindings[0]),), settings.last_timeout_ms if invite else 0),)
-    phones: dict[str, list[Binding]] = {}
-    for binding in sorted(bindings, key=_by_q_and_age):
-        phones.setdefault(binding.instance_id or binding.contact_key, []).append(binding)
     groups: dict[int, list[Target]] = {}
-    for flows in list(phones.values())[: settings.branches_max]:
-        others = tuple([_target(binding) for binding in flows[1:]])
-        target = _target(flows[0], others)
+    for target in targets_of(bindings)[: settings.branches_max]:
         groups.setdefault(target.q if invite else 0, []).append(target)
     steps = [Step(tuple(targets), settings.no_answer_timeout_ms) for targets in groups.values()]
     steps[-1] = Step(steps[-1].targets, settings.last_timeout_ms if invite else 0)
     return tuple(steps)
+
+
+def targets_of(bindings: Iterable[Binding]) -> list[Target]:
+    """A target for each phone, highest q first; further flows of a phone are its `others`."""
+    phones: dict[str, list[Binding]] = {}
+    for binding in sorted(bindings, key=_by_q_and_age):
+        phones.setdefault(binding.instance_id or binding.contact_key, []).append(binding)
+    return [
+        _target(flows[0], tuple([_target(binding) for binding in flows[1:]]))
+        for flows in phones.values()
+    ]
 
 
 def _by_q_and_age(binding: Binding) -> tuple[int, int]:
@@ -219,7 +226,15 @@ def _by_q_and_age(binding: Binding) -> tuple[int, int]:
 
 
 def _target(binding: Binding, others: tuple[Target, ...] = ()) -> Target:
-    return Target(binding.contact, binding.path, binding.received, binding.flow, binding.q, others)
+    return Target(
+        binding.contact,
+        binding.path,
+        binding.received,
+        binding.flow,
+        binding.q,
+        others,
+        binding.aor,
+    )
 
 
 def _forward(inquiry: Inquiry, steps: tuple[Step, ...]) -> Forward:

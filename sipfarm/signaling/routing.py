@@ -27,7 +27,8 @@ class Target(msgspec.Struct, frozen=True):
     Its Request-URI is `uri`, its route set is `route` and nothing the request brought along.
     `received` ("udp:192.0.2.1:5060") is where the packet goes if there is no `route`; `flow`
     names the flow to use. `others` are further flows to the same phone: one is tried when this
-    one proves dead (RFC 5626 §5.3), never beside it.
+    one proves dead (RFC 5626 §5.3), never beside it. `aor` is whose binding it is: where all flows
+    are gone, its next registration is awaited for a while.
     """
 
     uri: str
@@ -36,6 +37,7 @@ class Target(msgspec.Struct, frozen=True):
     flow: str = ""
     q: int = 1_000
     others: tuple["Target", ...] = ()
+    aor: str = ""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -70,11 +70,23 @@ class Phone:
         call.start(self)
         return call
 
-    def register(self, aor: str, domain: str, expires_s: int = 3_600, q: str = "1.0") -> None:
-        """One REGISTER; its answer is noted in `registered`."""
+    def register(
+        self,
+        aor: str,
+        domain: str,
+        expires_s: int = 3_600,
+        q: str = "1.0",
+        *,
+        outbound: bool = False,
+    ) -> None:
+        """One REGISTER; its answer is noted in `registered`. `outbound`: by its flow alone it is to
+        be reached (RFC 5626).
+        """
+        flow = f';reg-id=1;+sip.instance="<urn:uuid:{self.name}>"' if outbound else ""
         lines: list[Line] = [
-            ("Contact", f"<{self.contact}>;q={q};expires={expires_s}"),
+            ("Contact", f"<{self.contact}>;q={q};expires={expires_s}{flow}"),
             ("To", f"<{aor}>"),
+            ("Supported", "outbound, path"),
         ]
         self.request(
             "REGISTER",

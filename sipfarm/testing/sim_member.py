@@ -41,6 +41,8 @@ class MemberOptions(msgspec.Struct, frozen=True, kw_only=True):
     trusted: tuple[str, ...] = ("10.9.0.0/16",)
     media_pairs: int = 64
     claims: bool = True
+    bound_to_receiver: bool = False
+    """A phone is reached through the member that its REGISTER came to."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +92,20 @@ class SimMember:
             media=host,
             now_ms=clock.now_ms(),
             claims=options.claims,
+            reply_via_receiver=options.bound_to_receiver,
         )
         self.users = build_users(self._given())
         # The cast: the dispatcher only starts tasks.
         group = cast("asyncio.TaskGroup", SimGroup(self.run_later))
         self._dispatcher = Dispatcher(
-            self.users, self, clock, group, NoNames(), self._binding_changed, silent_log()
+            self.users,
+            self,
+            clock,
+            group,
+            NoNames(),
+            self._binding_changed,
+            silent_log(),
+            bound_to_receiver=options.bound_to_receiver,
         )
         world = (clock, around.random, around.bus, around.store)
         self.place = SimPlace(self.record, self, world, options.place)
@@ -125,6 +135,7 @@ class SimMember:
             trusted=around.options.trusted,
             policy=around.options.policy,
             wake=self.wake,
+            holder_of=self._holder_of,
         )
 
     # What comes.
@@ -149,7 +160,9 @@ class SimMember:
         if kind == "heartbeat":
             self.place.heartbeat(sender, payload)
         elif kind == "binding":
-            self.users.locations.forget(payload.decode())
+            aor = payload.decode()
+            self.users.locations.forget(aor)
+            self._dispatcher.bindings_changed(aor)
         elif self.place.may_act():
             now_ms = self.around.clock.now_ms()
             self.engine.receive_bus(sender[0], payload, now_ms, self.out)
@@ -212,9 +225,11 @@ class SimMember:
         self.around.clock.call_later(0, lambda: self.when_running(self._settle_if_alive))
 
     def _rearm(self) -> None:
-        deadline_ms = self.engine.next_deadline_ms()
-        if deadline_ms is None:
+        deadlines = (self.engine.next_deadline_ms(), self.users.forwarding.next_deadline_ms())
+        known = [deadline for deadline in deadlines if deadline is not None]
+        if not known:
             return
+        deadline_ms = min(known)
         timer = self._timer
         if timer is not None and timer.act is not None:
             if timer.at_ms <= deadline_ms:
@@ -229,7 +244,9 @@ class SimMember:
         if not self.place.may_act():
             self._timer = self.around.clock.call_later(DOUBT_MS, self.expire)
             return
-        self.engine.expire(self.around.clock.now_ms(), self.out)
+        now_ms = self.around.clock.now_ms()
+        self.engine.expire(now_ms, self.out)
+        self.users.forwarding.expire(now_ms)
         self._settle()
 
     def run_later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -250,6 +267,15 @@ class SimMember:
         for member in self.view.live():
             if member.number != self.record.number:
                 self.around.bus.send(self.incarnation, member.number, ("binding", aor.encode()))
+
+    def _holder_of(self, number: int, epoch: int, flow: int) -> int | None:
+        """Flow 0 is no connection: whatever that member sends over UDP."""
+        if (number, epoch) == self.incarnation:
+            return 0
+        holder = self.view.member(number)
+        if holder is None or holder.epoch != epoch or holder.state is ViewState.DEAD:
+            return None
+        return number
 
     def show(self, view: View) -> None:
         """Give the engine the view it works by."""

@@ -8,7 +8,7 @@ import msgspec
 
 from sipfarm.base.ids import Entropy
 from sipfarm.native import Engine, NameAddr, Output, Uri
-from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.forwarding import Forwarding, HolderOf
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.authentication import TrustedSources
@@ -41,11 +41,11 @@ class Users(msgspec.Struct, frozen=True):
     registration: Registration
     router: Router
     bindings: MemoryStore
+    locations: Locations
     forwarding: Forwarding
     task_calls: TaskCalls
     tasks: TaskTable
     runner: TaskRunner
-    locations: Locations
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +63,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     trusted: tuple[str, ...]
     policy: PolicySettings
     wake: Callable[[], None]
+    holder_of: HolderOf
 
 
 class LogThatRaises:
@@ -135,9 +136,9 @@ def build_users(given: Given) -> Users:
         Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),
         Router(routing, stock_policy),
         given.store,
-        Forwarding(given.engine, given.out, {"udp": 0}),
+        locations,
+        Forwarding(given.engine, given.out, {"udp": 0}, given.holder_of),
         task_calls,
         {},
         TaskRunner(task_calls, silent_log()),
-        locations,
     )

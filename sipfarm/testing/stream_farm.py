@@ -108,6 +108,11 @@ class StreamFarm:
         """The API that answers for the farm: the supervisor's, or the first member's."""
         return AdminClient(f"{self.host}:{self._port + ADMIN}")
 
+    def metrics(self, member: int) -> str:
+        """What a member of a farm whose members are apart tells Prometheus."""
+        admin = AdminClient(f"{self.address(member)}:{self._port + ADMIN}")
+        return admin.exchange("GET", "/metrics").body.decode()
+
     def registrations(self) -> list[RegistrationView]:
         return self.admin().get("/api/v1/registrations", list[RegistrationView])
 

@@ -45,6 +45,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 READY_S = 30.0
 DONE_S = 15.0
 CLOSED_WITHIN_S = 5.0
+RECONNECT_WAIT_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +172,50 @@ def test_members_share_the_ports_of_all_transports(farm: StreamFarm) -> None:
         eventually(registered_once_more, "all members hold connections", 30.0, lambda: holders)
 
 
-def test_a_call_to_a_connection_that_is_gone_is_refused_with_480(pair: StreamFarm) -> None:
-    bob = phone_on(link_of(pair, "ws"), "bob")
+@pytest.mark.parametrize("kind", ["tcp", "ws"])
+@pytest.mark.parametrize("of_caller", [1, 2])
+def test_a_call_to_a_connection_that_is_gone_waits_for_it_and_gets_480(
+    pair: StreamFarm, kind: str, of_caller: int
+) -> None:
+    bob = phone_on(link_of(pair, kind), "bob")
     assert bob.register().status == 200
     bob.link.close()
-    for member in (1, 2):
-        with phone_on(link_of(pair, "udp", member=member, number=2), "alice") as alice:
-            assert alice.refused_call(f"sip:bob@{DOMAIN}").status == 480
+    with phone_on(link_of(pair, "udp", member=of_caller, number=2), "alice") as alice:
+        begun_s = time.monotonic()
+        assert alice.refused_call(f"sip:bob@{DOMAIN}").status == 480
+        assert RECONNECT_WAIT_S <= time.monotonic() - begun_s < RECONNECT_WAIT_S + DONE_S
+
+
+@pytest.mark.parametrize("of_caller", [1, 2])
+@pytest.mark.parametrize("comes_back", [1, 2])
+def test_a_phone_whose_connection_was_cut_is_called_when_it_comes_back(
+    pair: StreamFarm, of_caller: int, comes_back: int
+) -> None:
+    bob = phone_on(link_of(pair, "tcp", member=1), "bob")
+    assert bob.register().status == 200
+    bob.link.close()
+    with phone_on(link_of(pair, "udp", member=of_caller, number=2), "alice") as alice:
+        ringing = ThreadPoolExecutor(1).submit(alice.call, f"sip:bob@{DOMAIN}")
+        eventually(lambda: awaiting_registration(pair) == 1, "the call waits for its phone", DONE_S)
+        with phone_on(link_of(pair, "tcp", member=comes_back), "bob") as bob:
+            assert bob.register().status == 200
+            called = bob.answer_call()
+            calling = ringing.result(DONE_S)
+            hung_up = ThreadPoolExecutor(1).submit(calling.bye)
+            called.wait_bye()
+            assert hung_up.result(DONE_S).status == 200
+            assert awaiting_registration(pair) == 0
+            assert bob.register(0).status == 200
+
+
+def awaiting_registration(farm: StreamFarm) -> int:
+    """Calls of all members that wait for their phone."""
+    return sum(
+        int(float(line.rpartition(" ")[2]))
+        for member in range(farm.members)
+        for line in farm.metrics(member + 1).splitlines()
+        if line.startswith("sipfarm_calls_awaiting_registration{")
+    )
 
 
 def test_a_phone_with_two_flows_is_called_by_the_one_that_lives(pair: StreamFarm) -> None:

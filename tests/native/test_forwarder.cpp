@@ -218,6 +218,48 @@ TEST_CASE("a fork that is exhausted, and of which Python says nothing more, ends
   bench.at_rest();
 }
 
+TEST_CASE("a lost flow is told by the branch's place in its step, and never as 430 to the caller (RFC 5626 §5.3)") {
+  Bench bench;
+  sip::ForwardOptions options;
+  options.more = true;
+  const auto over = [](std::uint32_t flow) { return to(hop_of("192.0.2.2", 40'000, net::Transport::tcp, flow), "sip:bob@192.0.2.2:5062"); };
+  const std::uint64_t id = bench.call({to_carol()}, options);
+  bench.receive(carol, reply(bench.take("INVITE sip:carol@"), "480 Temporarily Unavailable", "carol"));
+  bench.take("ACK ");
+  CHECK(bench.take_event(sip::EventKind::exhausted).text.empty());
+  bench.forward(id, {over(7), to_carol(), over(9)}, options);
+  const Sent first = bench.take_sent("INVITE sip:bob@");
+  const std::string at_carol = bench.take("INVITE sip:carol@");
+  const Sent third = bench.take_sent("INVITE sip:bob@");
+  bench.fail(first.transaction);
+  bench.receive(carol, reply(at_carol, "503 Service Unavailable", "carol"));
+  bench.take("ACK ");
+  bench.receive(third.hop, reply(third.text, "430 Flow Failed"));  // an edge proxy's
+  bench.take("ACK ");
+  const sip::Event exhausted = bench.take_event(sip::EventKind::exhausted);
+  CHECK(exhausted.text == "0,2");
+  CHECK(exhausted.status == 480);
+  bench.finish(id);
+  bench.take("SIP/2.0 480");
+  bench.at_rest();
+}
+
+TEST_CASE("where nothing but flows failed the caller gets 480, a refusal counts more (RFC 5626 §5.3, RFC 3261 §16.7 step 6)") {
+  for (const auto& [answered, expected] : {std::pair{"", "480"}, std::pair{"486 Busy Here", "486"}, std::pair{"500 Oops", "500"}}) {
+    Bench bench;
+    std::vector<sip::Target> targets{to(hop_of("192.0.2.2", 40'000, net::Transport::tcp, 7), "sip:bob@192.0.2.2:5062")};
+    if (*answered != 0) targets.push_back(to_carol());
+    bench.call(targets);
+    bench.fail(bench.take_sent("INVITE sip:bob@").transaction);
+    if (*answered != 0) {
+      bench.receive(carol, reply(bench.take("INVITE sip:carol@"), answered, "carol"));
+      bench.take("ACK ");
+    }
+    bench.take(std::string{"SIP/2.0 "} + expected);
+    bench.at_rest();
+  }
+}
+
 TEST_CASE("a branch that is cancelled late does not outlive its fork") {
   Bench bench;
   bench.call({to_bob(), to_carol()});

@@ -25,6 +25,7 @@ from sipfarm.node.member_metrics import (
     PLANE_COUNTERS,
     PLANE_GAUGES,
 )
+from sipfarm.node.reconnection import Reconnections, ReconnectionSettings
 
 T = TypeVar("T")
 Body = Callable[["Fake"], Awaitable[T]]
@@ -101,6 +102,7 @@ class Fake:
         )
         self.task_calls: Any = SimpleNamespace(count=1, views=lambda: self.tasks)
         self.streams: Any = SimpleNamespace(count=4)
+        self.forwarding: Any = SimpleNamespace(reconnections=Reconnections(ReconnectionSettings()))
         self.farm: Any = SimpleNamespace(
             counters=FarmCounters(rejoins=1), bus=SimpleNamespace(counters=LinkCounters(writes=8))
         )

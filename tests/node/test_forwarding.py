@@ -3,11 +3,16 @@
 import pytest
 
 from sipfarm.base.net import HostPort, Listen, Transport
+from sipfarm.base.records import Binding
 from sipfarm.native import Batch, Engine, EventKind, Hop, Message, Output, PortPool
 from sipfarm.node.forwarding import Forwarding, locals_of
+from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.signaling.routing import Forward, Step, Target
 
 KEY = bytes(range(16))
+BOB = "sip:bob@example.test"
+WAIT_MS = 5_000
+WAITING_MAX = 2
 PHONE = "ws:192.0.2.7:40000"
 OWN, OTHER, DEAD = 1, 2, 3
 """Numbers of members: this one, one that lives, one that does not."""
@@ -42,7 +47,13 @@ class Member:
         self.other = engine_of(OTHER)
         self.closed: set[int] = set()
         points = [Listen(Transport(kind), HostPort("127.0.0.1", port)) for kind, port in LISTENS]
-        self.forwarding = Forwarding(self.engine, self.out, locals_of(points), self.holder_of)
+        settings = ReconnectionSettings(wait_ms=WAIT_MS, waiting_max=WAITING_MAX)
+        self.forwarding = Forwarding(
+            self.engine, self.out, locals_of(points), self.holder_of, settings
+        )
+        self.now_ms = 0
+        self.looked_up: list[str] = []
+        self._calls = 0
         self.statuses: list[int] = []
         self.tried: list[tuple[int, int]] = []
         """(member, flow) of each INVITE that was written to a connection."""
@@ -56,23 +67,52 @@ class Member:
     def flow(self, flow: int, member: int = OWN, others: tuple[Target, ...] = ()) -> Target:
         """A binding over a connection of a member."""
         mark = engine_of(member).mint_flow(flow, PHONE)
-        return Target("sip:bob@phone.invalid;transport=ws", (), PHONE, mark, others=others)
+        uri = "sip:bob@phone.invalid;transport=ws"
+        return Target(uri, (), PHONE, mark, others=others, aor=BOB)
 
-    def forward(self, *targets: Target, later: tuple[Step, ...] = ()) -> None:
+    def forward(self, *targets: Target, later: tuple[Step, ...] = ()) -> int:
+        """Alice calls; the transaction of her INVITE."""
         steps = (Step(targets), *later)
-        self.forwarding.carry_out(self._invited(), Forward(steps, media="direct"), 0)
+        invite = self._invited()
+        decision = Forward(steps, media="direct")
+        self.looked_up += self.forwarding.carry_out(invite, decision, self.now_ms)
+        self._settle()
+        return invite
+
+    def registers(self, *flows: tuple[int, int]) -> None:
+        """Bob's phone has these bindings now: (flow, member)."""
+        bindings = [
+            Binding(
+                *(BOB, f"sip:bob@phone{flow}.invalid", f"{flow}", "reg", 1, 3_600_000),
+                received=PHONE,
+                flow=engine_of(member).mint_flow(flow, PHONE),
+            )
+            for flow, member in flows
+        ]
+        self.forwarding.registered(BOB, bindings, self.now_ms)
+        self._settle()
+
+    def waits(self, wait_ms: int) -> None:
+        self.now_ms += wait_ms
+        self.forwarding.expire(self.now_ms)
+        self.engine.expire(self.now_ms, self.out)
+        self._settle()
+
+    def cancels(self) -> None:
+        """Alice gives her last call up."""
+        self._receive(self._request("CANCEL"), Hop("udp", "192.0.2.1", 5060))
         self._settle()
 
     def fails(self, flow: int) -> None:
         """The flow proves dead."""
         holder, transaction, _, _ = self._sent[flow]
         if holder == OWN:
-            self.engine.transport_failed(transaction, 0, self.out)
+            self.engine.transport_failed(transaction, self.now_ms, self.out)
         else:
             told = Output()
             self.other.transport_failed(transaction, 0, told)
             for _, payload in told.take_frames():
-                self.engine.receive_bus(OTHER, payload, 0, self.out)
+                self.engine.receive_bus(OTHER, payload, self.now_ms, self.out)
         self._settle()
 
     def answers(self, flow: int, status: int) -> None:
@@ -82,34 +122,43 @@ class Member:
         vias = "".join(f"Via: {via}\r\n" for via in request.values("Via"))
         response = (
             f"SIP/2.0 {status} Answer\r\n{vias}From: {request.header('From')}\r\n"
-            f"To: {request.header('To')};tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n"
+            f"To: {request.header('To')};tag=2\r\nCall-ID: {request.call_id}\r\n"
+            "CSeq: 1 INVITE\r\n"
             "Content-Length: 0\r\n\r\n"
         )
         self._receive(response, hop)
         self._settle()
 
     def _invited(self) -> int:
-        wire = (
-            "INVITE sip:bob@example.test SIP/2.0\r\n"
-            "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
-            "From: <sip:alice@example.test>;tag=1\r\nTo: <sip:bob@example.test>\r\n"
-            "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContact: <sip:alice@192.0.2.1>\r\n"
-            "Content-Length: 0\r\n\r\n"
-        )
-        self._receive(wire, Hop("udp", "192.0.2.1", 5060))
+        self._calls += 1
+        self._receive(self._request("INVITE"), Hop("udp", "192.0.2.1", 5060))
         (event,) = self.out.take_events()
         return event.id
+
+    def _request(self, method: str) -> str:
+        return (
+            f"{method} sip:bob@example.test SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{self._calls}\r\n"
+            "Max-Forwards: 70\r\nFrom: <sip:alice@example.test>;tag=1\r\n"
+            f"To: <sip:bob@example.test>\r\nCall-ID: {self._calls}\r\nCSeq: 1 {method}\r\n"
+            "Contact: <sip:alice@192.0.2.1>\r\nContent-Length: 0\r\n\r\n"
+        )
 
     def _receive(self, wire: str, hop: Hop) -> None:
         batch = Batch()
         batch.add(wire.encode(), hop)
-        self.engine.receive(batch, 0, self.out)
+        self.engine.receive(batch, self.now_ms, self.out)
 
     def _settle(self) -> None:
         while self.out.has_events:
             for event in self.out.take_events():
                 if event.kind == EventKind.EXHAUSTED:
-                    self.forwarding.exhausted(event.id, event.status, event.text, 0)
+                    self.looked_up += self.forwarding.exhausted(
+                        event.id, event.status, event.text, self.now_ms
+                    )
+                elif event.kind == EventKind.CANCEL:
+                    self.forwarding.settled(event.id)
+                    self.engine.respond(event.id, 487, "", (), b"", "", self.now_ms, self.out)
                 elif event.kind == EventKind.CALL:
                     self.forwarding.settled(event.id)
         self._note(OWN, self.out)
@@ -125,7 +174,7 @@ class Member:
             if message.is_request and message.method == "INVITE":
                 self.tried.append((holder, hop.flow))
                 self._sent[hop.flow] = (holder, transaction, hop, wire)
-            elif not message.is_request and message.status > 100:
+            elif not message.is_request and message.status > 100 and message.method == "INVITE":
                 self.statuses.append(message.status)
 
 
@@ -145,11 +194,18 @@ def test_a_flow_that_is_known_to_be_dead_is_passed_over(member: Member) -> None:
     assert member.tried == [(OTHER, 9)]
 
 
-def test_without_a_flow_that_lives_the_caller_gets_480(member: Member) -> None:
+def test_without_a_flow_that_lives_the_caller_gets_480_when_nobody_registers(
+    member: Member,
+) -> None:
     member.forward(member.flow(7, DEAD))
+    assert member.looked_up == [BOB]
+    member.waits(WAIT_MS - 1)
+    assert not member.statuses
+    member.waits(1)
     assert member.statuses == [480]
     assert not member.tried
     assert not member.engine.counters()["calls"]
+    assert not len(member.forwarding.reconnections)
 
 
 def test_a_later_step_is_taken_where_the_first_has_no_flow(member: Member) -> None:
@@ -168,13 +224,95 @@ def test_the_next_flow_is_tried_when_one_proves_dead(member: Member) -> None:
     assert not member.forwarding.waiting
 
 
-def test_when_all_flows_have_proved_dead_the_caller_gets_480(member: Member) -> None:
+def test_when_all_flows_have_proved_dead_the_caller_gets_480_in_the_end(member: Member) -> None:
     member.forward(member.flow(7, others=(member.flow(8),)))
     member.fails(7)
     member.fails(8)
+    member.waits(WAIT_MS)
     assert member.statuses == [480]
     counters = member.engine.counters()
     assert (counters["calls"], counters["forks"], member.forwarding.waiting) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("proves_dead", [True, False])
+def test_a_call_goes_on_to_the_flow_of_a_new_registration(
+    member: Member, proves_dead: bool
+) -> None:
+    """RFC 5626 §5.3: the flow that is gone is known as such, or found out."""
+    if not proves_dead:
+        member.closed.add(7)
+    member.forward(member.flow(7))
+    if proves_dead:
+        member.fails(7)
+    member.waits(WAIT_MS - 1)
+    member.registers((7, OWN), (8, OTHER))
+    assert member.tried[-1] == (OTHER, 8)
+    member.waits(WAIT_MS)
+    assert not member.statuses  # its phone may ring as long as any
+    member.fails(8)
+    member.registers((8, OTHER), (9, OWN))
+    member.answers(9, 200)
+    assert member.statuses == [200]
+    assert not len(member.forwarding.reconnections)
+
+
+def test_a_flow_that_has_proved_dead_is_not_tried_again(member: Member) -> None:
+    member.forward(member.flow(7, OTHER))
+    member.fails(7)
+    member.registers((7, OTHER))
+    assert member.tried == [(OTHER, 7)]
+    assert member.looked_up == [BOB]
+    member.waits(WAIT_MS)
+    assert member.statuses == [480]
+
+
+def test_a_flow_that_is_lost_again_is_waited_for_in_the_time_that_is_left(member: Member) -> None:
+    member.forward(member.flow(7))
+    member.fails(7)
+    member.waits(WAIT_MS - 2)
+    member.registers((8, OWN))
+    member.fails(8)
+    member.waits(1)
+    assert not member.statuses
+    member.waits(1)
+    assert member.statuses == [480]
+
+
+@pytest.mark.parametrize("proves_dead", [True, False])
+def test_a_cancel_ends_the_waiting(member: Member, proves_dead: bool) -> None:
+    """RFC 3261 §9.2, §16.10."""
+    if not proves_dead:
+        member.closed.add(7)
+    member.forward(member.flow(7))
+    if proves_dead:
+        member.fails(7)
+    member.cancels()
+    assert member.statuses == [487]
+    assert not len(member.forwarding.reconnections)
+    tried = len(member.tried)
+    member.registers((8, OWN))
+    assert len(member.tried) == tried
+
+
+def test_only_so_many_calls_wait(member: Member) -> None:
+    for _ in range(WAITING_MAX + 1):
+        member.forward(member.flow(7, DEAD))
+    assert member.statuses == [480]
+    assert member.forwarding.reconnections.refused == 1
+
+
+def test_what_nobody_registers_is_not_waited_for(member: Member) -> None:
+    mark = engine_of(DEAD).mint_flow(7, PHONE)
+    member.forward(Target("sip:gateway@phone.invalid", (), PHONE, mark))
+    assert member.statuses == [480]
+
+
+def test_what_was_lost_by_sips_is_taken_up_by_sips_alone(member: Member) -> None:
+    """RFC 3261 §16.5: security is kept to the end."""
+    mark = engine_of(DEAD).mint_flow(7, PHONE)
+    member.forward(Target("sips:bob@phone.invalid", (), PHONE, mark, aor=BOB))
+    member.registers((8, OWN))
+    assert not member.tried
 
 
 def test_a_phone_that_refuses_is_not_tried_by_another_flow(member: Member) -> None:

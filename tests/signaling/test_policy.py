@@ -26,7 +26,7 @@ from tests.signaling.plain_sip import (
 )
 
 BOB_AOR = "sip:bob@example.test"
-BOB = Target("sip:bob@192.0.2.20:5060")
+BOB = Target("sip:bob@192.0.2.20:5060", aor=BOB_AOR)
 
 
 def open_member(**more: object) -> Member:
@@ -257,9 +257,10 @@ def test_two_flows_of_one_phone_are_one_target() -> None:
         Target(
             "sip:b@h2.invalid",
             flow="f2",
-            others=(Target("sip:b@h1.invalid", flow="f1", received="tcp:1.2.3.4:5"),),
+            others=(Target("sip:b@h1.invalid", flow="f1", received="tcp:1.2.3.4:5", aor=BOB_AOR),),
+            aor=BOB_AOR,
         ),
-        Target("sip:b@192.0.2.2", ("<sip:edge.test;lr>",)),
+        Target("sip:b@192.0.2.2", ("<sip:edge.test;lr>",), aor=BOB_AOR),
     )
 
 

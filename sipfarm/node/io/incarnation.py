@@ -34,6 +34,7 @@ from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
 from sipfarm.node.io.sockets import SipSockets
+from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
 from sipfarm.pbx.task import TaskRunner
@@ -123,6 +124,13 @@ class Incarnation:
         stack.callback(self.streams.close)
         self.driver.use_streams(self.streams)
         self.driver.use_bus(self.farm.bus.send_packets)
+        self.forwarding = Forwarding(
+            self.engine,
+            self.driver.out,
+            locals_of(listens),
+            self._holder_of,
+            ReconnectionSettings(wait_ms=config.sip.reconnect_wait_ms),
+        )
         self.task_calls = TaskCalls(
             self.engine,
             self.driver.out,
@@ -133,7 +141,7 @@ class Incarnation:
         )
         runner = await stack.enter_async_context(TaskRunner(self.task_calls, self.log))
         self.dispatcher = Dispatcher(
-            self._users(runner, listens),
+            self._users(runner),
             self.driver,
             self.clock,
             group,
@@ -145,6 +153,7 @@ class Incarnation:
             bound_to_receiver=self.config.sip.reply_via == "receiver",
         )
         self._is_built = True
+        self.driver.add_deadlines(self.forwarding.next_deadline_ms, self.forwarding.expire)
         self.driver.add_deadlines(self.task_calls.next_deadline_ms, self.task_calls.expire)
         self.plane.attach(loop)
         await self.farm.start()
@@ -240,6 +249,7 @@ class Incarnation:
     def _invalidate(self, number: int, what: str, key: str) -> None:
         if what == AOR:
             self.deciders.locations.forget(key)
+            self.dispatcher.bindings_changed(key)
         elif what == DOMAIN:
             self.deciders.tenants.forget_domain(key)
 
@@ -358,13 +368,13 @@ class Incarnation:
             return None
         return number if number in self.farm.bus.linked else None
 
-    def _users(self, runner: TaskRunner, listens: list[Listen]) -> Users:
-        forwarding = Forwarding(self.engine, self.driver.out, locals_of(listens), self._holder_of)
+    def _users(self, runner: TaskRunner) -> Users:
         return Users(
             self.deciders.registration,
             self.deciders.router,
             self.store,
-            forwarding,
+            self.deciders.locations,
+            self.forwarding,
             self.task_calls,
             TASKS,
             runner,

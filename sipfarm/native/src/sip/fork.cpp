@@ -44,7 +44,7 @@ void Fork::clear() {
   leg = no_leg;
   breadth = 0;
   best_status = 0;
-  open = 0;
+  open = step_first = 0;
   loop = 0;
   best.reset();
   challenges.clear();
@@ -133,7 +133,7 @@ void Forwarder::forward(std::uint64_t server, std::span<const Target> targets, c
   fork->options = options;
   core_.wheel.cancel(fork->step);
   fork->step = TimerId::none;
-  const std::size_t first = fork->branches.size();
+  const std::size_t first = fork->step_first = fork->branches.size();
   for (const Target& target : targets.first(std::min(targets.size(), branches_max - first))) add_branch(*fork, target);
   share_breadth(handle, first, now_ms, out);
   for (std::size_t i = first; i < fork->branches.size(); ++i) {

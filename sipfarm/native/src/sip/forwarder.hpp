@@ -70,6 +70,7 @@ struct Fork {
   std::uint32_t breadth = 0;    // for all branches that are open at a time
   int best_status = 0;
   std::size_t open = 0;
+  std::size_t step_first = 0;   // the first branch of the step under way
   std::uint64_t loop = 0;       // what of the request decides where it goes, hashed (RFC 5393 §4.2.1)
   MessageRef best;
   std::vector<MessageRef> challenges;  // each 401 and 407 (RFC 3261 §16.7 step 7)
@@ -124,7 +125,7 @@ class Forwarder {
   /// A response that its client transaction passed up.
   void receive_response(std::uint64_t fork, std::uint32_t branch, const MessageRef& response, const net::Hop& source,
                         std::int64_t now_ms, Output& out);
-  /// A branch's client transaction ended without a response: 408 or 503.
+  /// A branch's client transaction ended without a response: 408, or 503 where what it sent did not get away.
   void fail_branch(std::uint64_t fork, std::uint32_t branch, std::uint64_t client, int status, std::int64_t now_ms, Output& out);
   void server_ended(std::uint64_t fork, std::int64_t now_ms, Output& out);
   void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
@@ -203,6 +204,7 @@ class Forwarder {
   void cancel_open(std::uint64_t handle, Fork& fork, std::string_view reason_lines, std::int64_t now_ms, Output& out);
   void end_step(std::uint64_t handle, Fork& fork, std::int64_t now_ms, Output& out);
   void settle(std::uint64_t handle, std::int64_t now_ms, Output& out);
+  static std::string lost_flows_of(const Fork& fork);
   void send_best(std::uint64_t handle, Fork& fork, std::int64_t now_ms, Output& out);
   void drop_fork(std::uint64_t handle);
 

@@ -17,7 +17,8 @@ enum class EventKind : std::uint8_t {
   ack,        // ACK to a 2xx of ours
   cancel,     // the INVITE of server transaction `id` was cancelled; the CANCEL is answered already
   response,   // to a request that Python sent: `id` is Python's key; without a message: timeout (408) or transport error (503)
-  exhausted,  // every branch of server transaction `id` failed, the best with `status`; more targets are asked for
+  exhausted,  // every branch of server transaction `id` failed, the best with `status`; `text` lists those of the step whose flow is gone
+              // ("0,2"); more targets are asked for
   call,       // a forwarded call: `call` is its handle, `state` what became of it, `id` its INVITE's server transaction (0 at its end)
   resolve,    // `text` host, `number` port, of query `id`: the resolver is to answer; by another transport than `hop`'s if none was `chosen`
 };

@@ -7,13 +7,15 @@ namespace sipfarm::sip {
 namespace {
 
 constexpr int challenges_max = 64;
+constexpr int flow_failed = 430;  // RFC 5626 §5.3, §11.5: a matter between proxies, never shown to a caller
 
 bool is_challenge(int status) noexcept { return status == 401 || status == 407; }
 
 /// Which of two final failures is the better answer (RFC 3261 §16.7 step 6): a 6xx, else the lowest class, and within 4xx one that
-/// the caller can do something about. A branch that nobody answered says least, and so does a 503.
+/// the caller can do something about. A branch that nobody answered says little, and so does a 503; one whose flow is gone says nothing.
 int rank_of(int status) noexcept {
   if (status >= 600) return 0;
+  if (status == flow_failed) return 99;
   int within = 1;
   if (is_challenge(status) || status == 415 || status == 420 || status == 484) within = 0;
   if (status == 408 || status == 503) within = 2;
@@ -116,7 +118,9 @@ void Forwarder::keep_best(Fork& fork, int status, const MessageRef& response) {
 void Forwarder::fail_branch(std::uint64_t handle, std::uint32_t index, std::uint64_t client, int status, std::int64_t now_ms, Output& out) {
   const Fork* fork = forks_.find(handle);
   if (fork == nullptr || index >= fork->branches.size()) return;
-  if (fork->branches[index].client != client || fork->branches[index].status != 0) return;
+  const Branch& branch = fork->branches[index];
+  if (branch.client != client || branch.status != 0) return;
+  if (status == 503 && !fork->in_dialog && branch.target.hop) status = flow_failed;  // the flow of a binding
   if (!try_elsewhere(handle, index, now_ms, out)) mark_failed(handle, index, status, now_ms, out);
   settle(handle, now_ms, out);
 }
@@ -194,8 +198,20 @@ void Forwarder::settle(std::uint64_t handle, std::int64_t now_ms, Output& out) {
   event.id = fork->server;
   event.call = fork->call;
   event.status = static_cast<std::uint16_t>(fork->best_status);
+  event.text = lost_flows_of(*fork);
   out.events.push_back(std::move(event));
   fork->step = core_.wheel.schedule(now_ms + 64 * core_.config.timers.t1_ms, payload(Clock::step, handle));
+}
+
+/// The branches of the step, counted from its first one, whose flow proved dead: "0,2".
+std::string Forwarder::lost_flows_of(const Fork& fork) {
+  std::string lost;
+  for (std::size_t i = fork.step_first; i < fork.branches.size(); ++i) {
+    if (fork.branches[i].status != flow_failed) continue;
+    if (!lost.empty()) lost += ',';
+    append_number(lost, i - fork.step_first);
+  }
+  return lost;
 }
 
 void Forwarder::finish(std::uint64_t server, std::int64_t now_ms, Output& out) {
@@ -208,7 +224,8 @@ void Forwarder::finish(std::uint64_t server, std::int64_t now_ms, Output& out) {
 }
 
 void Forwarder::send_best(std::uint64_t handle, Fork& fork, std::int64_t now_ms, Output& out) {
-  const int status = fork.cancelled ? 487 : fork.best_status == 0 ? 480 : fork.best_status;
+  const bool unreached = fork.best_status == 0 || (fork.best_status == flow_failed && !fork.in_dialog);
+  const int status = fork.cancelled ? 487 : unreached ? 480 : fork.best_status;
   if (!fork.in_dialog) note_failure(fork, status, now_ms, out);
   // A 503 would make the caller shun the whole farm (RFC 3261 §16.7 step 6).
   if (fork.best && fork.best_status == status && status != 503) {
