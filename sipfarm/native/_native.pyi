@@ -317,6 +317,7 @@ class Engine:
         """(number, epoch, ready, load 0..1) of each member that is not dead."""
 
     def receive_bus(self, member: int, payload: bytes, now_ms: int, out: Output) -> None: ...
+    def bus_failed(self, payload: bytes, now_ms: int, out: Output) -> None: ...
     def forward(
         self,
         transaction: int,

@@ -400,6 +400,93 @@ TEST_CASE("a flow that breaks at another member is told to the owner of what was
   farm[1].take("SIP/2.0 480");
 }
 
+/// Everything that a member has for others is dropped.
+void lose_frames(Bench& member) {
+  while (!member.frames.empty()) {
+    const std::string payload = std::move(member.frames.front().second);
+    member.frames.pop_front();
+    member.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.bus_failed(payload, now, out); });
+  }
+}
+
+TEST_CASE("a request whose bus frame is dropped on its way to a stream fails at once, over UDP it is sent again (RFC 3261 §18.4)") {
+  for (const auto transport : {net::Transport::tcp, net::Transport::udp}) {
+    Farm farm;
+    net::Hop flow = hop_of("192.0.2.2", 40'000, transport, transport == net::Transport::udp ? 0 : 3);
+    flow.member = 2;
+    farm.receive(1, alice, Ask{}.text());
+    REQUIRE(farm.asked() == 1);
+    farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2")});
+    farm[1].take("SIP/2.0 100");
+    lose_frames(farm[1]);
+    if (transport == net::Transport::tcp) {
+      farm[1].take("SIP/2.0 480");
+    } else {
+      farm[1].nothing_sent();
+      farm.advance(500);
+      farm[2].take("INVITE ");
+    }
+    farm.at_rest();
+  }
+}
+
+TEST_CASE("a response whose bus frame is dropped is left to its repetition (RFC 3261 §17.2.1)") {
+  Farm farm;
+  net::Hop flow = hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3);
+  flow.member = 2;
+  const std::string at_bob = [&] {
+    farm.receive(1, alice, Ask{}.text());
+    REQUIRE(farm.asked() == 1);
+    farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2")});
+    farm[1].take("SIP/2.0 100");
+    farm.run();
+    return farm[2].take("INVITE ");
+  }();
+  farm[2].receive(hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3), reply(at_bob, "200 OK"));
+  lose_frames(farm[2]);
+  farm[2].nothing_sent();
+  farm.receive(2, hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3), reply(at_bob, "200 OK"));
+  farm[1].take("SIP/2.0 200");
+}
+
+TEST_CASE("a request of a stream that cannot reach its owner is answered, since nobody repeats it") {
+  Farm farm;
+  const std::string at_bob = forwarded(farm, 1);
+  farm[1].receive(bob, reply(at_bob, "200 OK"));
+  const std::string at_alice = farm[1].take("SIP/2.0 200");
+  Ask bye;
+  bye.method = "BYE";
+  bye.branch = "z9hG4bKbye";
+  bye.uri = "sip:bob@192.0.2.2:5062";
+  bye.to_tag = "bob";
+  bye.cseq = 2;
+  bye.via = "SIP/2.0/TCP 192.0.2.1:5061";
+  bye.more = caller_route(at_alice);
+  farm[2].receive(hop_of("192.0.2.1", 40'000, net::Transport::tcp, 9), bye.text());
+  lose_frames(farm[2]);
+  const Sent refused = farm[2].take_sent("SIP/2.0 500");
+  CHECK(refused.hop.flow == 9);
+  CHECK(has(refused.text, "Retry-After: 1"));
+  bye.via = "SIP/2.0/UDP 192.0.2.1:5061";
+  farm[2].receive(alice, bye.text());
+  lose_frames(farm[2]);
+  farm[2].nothing_sent();
+}
+
+TEST_CASE("what was sent through a member that has died since fails when it is known to be dead (RFC 5626)") {
+  Farm farm;
+  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
+  flow.member = 2;
+  farm.receive(1, alice, Ask{}.text());
+  REQUIRE(farm.asked() == 1);
+  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
+  farm[1].take("SIP/2.0 100");
+  farm.dead = 2;
+  farm.run();
+  farm.view_of(1, {1, 3});
+  farm[1].take("SIP/2.0 480");
+}
+
 TEST_CASE("no packet takes more than two hops, and garbage on the bus is counted (DESIGN: directory)") {
   Farm farm;
   sip::BusMessage message;

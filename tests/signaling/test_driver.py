@@ -31,6 +31,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.alive = True
+        self.bus_takes = True
         self.sent: list[bytes] = []
         self.frames: list[int] = []
         self.events: list[Event] = []
@@ -86,7 +87,7 @@ class Stage:
 
     def _send_frame(self, number: int, payload: bytes) -> bool:
         self.frames.append(number)
-        return True
+        return self.bus_takes
 
 
 def played(body: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
@@ -146,5 +147,24 @@ def test_a_view_that_comes_in_doubt_sends_no_frame() -> None:
         async with asyncio.timeout(PATIENCE_S):
             while stage.driver.out.has_frames:
                 await stage.asked(1)
+
+    played(body)
+
+
+def test_a_request_to_a_stream_of_a_member_that_cannot_be_reached_fails_at_once() -> None:
+    async def body(stage: Stage) -> None:
+        stage.driver.set_view([(1, 1, True, 0.0), (2, 1, True, 0.0)])
+        stage.bus_takes = False
+        far = Hop("tcp", HERE, 5080, 0, 7, 2)
+        lines = (("From", "<sip:a@x.test>;tag=a"), ("To", "<sip:b@x.test>"), ("CSeq", "1 OPTIONS"))
+        asked = ("OPTIONS", "sip:b@x.test", (*lines, ("Call-ID", "two")), b"", "two")
+        now_ms = stage.driver.now_ms()
+        assert stage.engine.request(5, *asked, far, now_ms, stage.driver.out)
+        stage.driver.wake()
+        async with asyncio.timeout(PATIENCE_S):
+            while not stage.events:
+                await stage.asked(1)
+        (event,) = stage.events
+        assert (event.id, event.status, event.message) == (5, 503, None)
 
     played(body)

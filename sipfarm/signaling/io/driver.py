@@ -114,6 +114,12 @@ class Driver:
         self.engine.transport_failed(transaction, self._now_ms, self.out)
         self._finish_if_alive()
 
+    def _bus_failed(self, payload: bytes) -> None:
+        """What was for another member was dropped."""
+        self._begin()
+        self.engine.bus_failed(payload, self._now_ms, self.out)
+        self._finish_if_alive()
+
     def wake(self) -> None:
         """Outputs were added outside of a turn: they leave soon, all together."""
         if not self._in_turn and self._flush is None:
@@ -188,7 +194,8 @@ class Driver:
             self._send(out)
         if out.has_frames and self._send_to_member is not None:
             for number, payload in out.take_frames():
-                self._send_to_member(number, payload)
+                if not self._send_to_member(number, payload):
+                    self._loop.call_soon(self._bus_failed, payload)
         out.clear()
 
     def _send(self, out: Output) -> None:

@@ -282,6 +282,11 @@ void bind_engine(nb::module_& module) {
              self.receive_bus(member, {payload.c_str(), payload.size()}, now_ms, out);
            },
            nb::arg("member"), nb::arg("payload"), nb::arg("now_ms"), nb::arg("out"))
+      .def("bus_failed",
+           [](Engine& self, nb::bytes payload, std::int64_t now_ms, Output& out) {
+             self.bus_failed({payload.c_str(), payload.size()}, now_ms, out);
+           },
+           nb::arg("payload"), nb::arg("now_ms"), nb::arg("out"))
       .def("forward",
            [](Engine& self, std::uint64_t transaction, nb::handle targets, bool relay, bool record_route, bool more, std::int64_t step_ms,
               nb::handle remove, nb::handle add, std::int64_t now_ms, Output& out) {

@@ -86,6 +86,9 @@ class Engine {
   void set_view(std::span<const FarmMember> members, std::int64_t now_ms, Output& out);
   /// What another member's engine told this one: messages one after the other.
   void receive_bus(std::uint16_t from, std::string_view payload, std::int64_t now_ms, Output& out);
+  /// A payload for another member did not leave: what would wait in vain for an answer over a stream is told so at once. Everything else
+  /// comes again.
+  void bus_failed(std::string_view payload, std::int64_t now_ms, Output& out);
   std::size_t directory_size() const noexcept { return directory_.size(); }
   std::size_t waiting_count() const noexcept { return waiting_.size(); }
 
@@ -164,6 +167,8 @@ class Engine {
   void hear_sync(std::uint16_t from, std::int64_t now_ms, Output& out);
   /// Whether everybody who was there before has told this member what it is home of; until then it grants no claim.
   bool is_settled() const noexcept { return unheard_.empty(); }
+  void refuse_lost(const BusMessage& packet, Output& out);
+  void fail_through_gone(std::int64_t now_ms, Output& out);
   void send_through_members(std::size_t begin, std::int64_t now_ms, Output& out);
   void tell_member(std::uint16_t member, const BusMessage& message, Output& out);
 

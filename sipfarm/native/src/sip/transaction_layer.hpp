@@ -146,6 +146,10 @@ class TransactionLayer {
   void each_server(Visit visit) {
     servers_.each(visit);
   }
+  template <typename Visit>
+  void each_client(Visit visit) {
+    clients_.each(visit);
+  }
   std::size_t server_count() const noexcept { return servers_.size(); }
   std::size_t client_count() const noexcept { return clients_.size(); }
   std::size_t bytes() const noexcept { return bytes_; }
