@@ -40,6 +40,7 @@ DNS_PORT = 53
 TOKEN_CHARACTERS_MIN = 8
 RECONNECT_WAIT_MS_MAX = 30_000
 """Below 64*T1, when the sender of a request gives it up (RFC 3261 §17.1.2.2)."""
+PACKET_LOG_MB = 200
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9])?")
 _REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "unix")
@@ -70,6 +71,10 @@ class MemberConfig(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[Role, ...] = ROLES
     drain_deadline_s: int = 300
     """A draining member ends what is still running after so long."""
+    packet_log: Path | None = None
+    """What became of each packet is written here, a line of JSON each."""
+    packet_log_mb: int = PACKET_LOG_MB
+    """The file and the one before it hold so much together."""
 
 
 class SipConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +158,7 @@ def parse(
     tables = {name: root.table(name) for name in ("farm", "member", "sip", "bus", "media", "admin")}
     config = Config(
         farm=_farm(tables["farm"], environment, directory),
-        member=_member(tables["member"]),
+        member=_member(tables["member"], directory),
         sip=_sip(tables["sip"], directory),
         bus=BusConfig(listen=tables["bus"].require("listen", text_of(_bus_address), _NOWHERE)),
         media=_media(tables["media"]),
@@ -200,7 +205,7 @@ def _farm(table: TomlTable, environment: Mapping[str, str], directory: Path) -> 
     )
 
 
-def _member(table: TomlTable) -> MemberConfig:
+def _member(table: TomlTable, directory: Path) -> MemberConfig:
     roles = table.take("roles", _ROLES, ROLES)
     if not roles:
         table.refuse("roles", f"a member has at least one role of {', '.join(ROLES)}")
@@ -208,6 +213,8 @@ def _member(table: TomlTable) -> MemberConfig:
         name=table.require("name", text_of(_name), ""),
         roles=roles,
         drain_deadline_s=table.take("drain_deadline_s", integer(0, 86_400), 300),
+        packet_log=table.take("packet_log", text_of(lambda value: directory / value), None),
+        packet_log_mb=table.take("packet_log_mb", integer(1, 1_000_000), PACKET_LOG_MB),
     )
 
 

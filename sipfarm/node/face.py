@@ -30,6 +30,7 @@ from sipfarm.native import Engine
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.member_metrics import member_metrics
 from sipfarm.node.task_calls import TaskCalls
+from sipfarm.signaling.io.packet_log import PacketLog
 from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.registration import aor_of
 
@@ -82,6 +83,8 @@ class ShownMember(Protocol):
     def streams(self) -> Streams: ...
     @property
     def farm(self) -> Farm: ...
+    @property
+    def packet_log(self) -> PacketLog | None: ...
     @property
     def draining(self) -> bool: ...
     def view(self) -> View: ...

@@ -62,7 +62,7 @@ def with_admin(config: Config, address: HostPort) -> Config:
 
 def share_out(config: Config, count: int, bus_ports: Sequence[int]) -> tuple[Config, ...]:
     """The members' configurations: the SIP address is shared, each has its own name, media ports,
-    bus address and admin address. `bus_ports` are taken where the bus port is 0.
+    bus address, admin address and packet log. `bus_ports` are taken where the bus port is 0.
 
     StartError where there is not enough to share, or a share contradicts itself.
     """
@@ -84,11 +84,13 @@ def _member(config: Config, index: int, count: int, bus_ports: Sequence[int]) ->
     except ValueError as error:
         raise StartError(f"[media] ports: {error}") from error
     bus, admin = config.bus.listen, config.admin.listen
+    name, log = member_name(index), config.member.packet_log
+    own_log = log.with_stem(f"{log.stem}-{name}") if log else None
     bus_port = bus.port + index if bus.port else bus_ports[index]
     replace = msgspec.structs.replace
     return replace(
         config,
-        member=replace(config.member, name=member_name(index)),
+        member=replace(config.member, name=name, packet_log=own_log),
         bus=replace(config.bus, listen=bus.with_port(bus_port)),
         media=replace(config.media, ports=ports),
         admin=replace(config.admin, listen=admin.with_port(admin.port + index + 1)),

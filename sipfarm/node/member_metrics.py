@@ -14,6 +14,7 @@ from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine, build_info
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.task_calls import TaskCalls
+from sipfarm.signaling.io.packet_log import PacketLog
 from sipfarm.signaling.io.streams import Streams
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -78,6 +79,8 @@ class Measured(Protocol):
     def streams(self) -> Streams: ...
     @property
     def farm(self) -> Farm: ...
+    @property
+    def packet_log(self) -> PacketLog | None: ...
     def view(self) -> View: ...
     @property
     def draining(self) -> bool: ...
@@ -123,6 +126,10 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         (),
         _one(lambda: member.forwarding.reconnections.refused),
     )
+    log = member.packet_log
+    if log is not None:
+        text = "packets that have no line in the packet log"
+        metrics.read_counter("sipfarm_packet_log_lost", text, (), _one(lambda: log.lost))
     metrics.read_counter("sipfarm_cpu_seconds", "CPU time used", (), _one(lambda: load.cpu_s))
     build: Mapping[str, str] = build_info()
     labels = (__version__, build["commit"], build["compiler"])

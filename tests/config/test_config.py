@@ -21,6 +21,8 @@ dead_after_ms = 1800
 name = "m1"
 roles = ["edge", "media"]
 drain_deadline_s = 60
+packet_log = "log/packets.jsonl"
+packet_log_mb = 10
 
 [sip]
 listen = ["udp:127.0.0.1:5061", "tls:[::1]:5061"]
@@ -82,6 +84,8 @@ def test_every_key_is_read() -> None:
     assert (config.farm.suspect_after_ms, config.farm.dead_after_ms) == (900, 1_800)
     assert config.member.roles == ("edge", "media")
     assert config.member.drain_deadline_s == 60
+    assert config.member.packet_log == Path("/etc/sipfarm/log/packets.jsonl")
+    assert config.member.packet_log_mb == 10
     assert config.sip.listen[1] == Listen.parse("tls:[::1]:5061")
     assert config.sip.advertise == HostPort("sip.example.test", 5060)
     assert config.sip.certificate == Path("/etc/sipfarm/tls/certificate.pem")
@@ -101,6 +105,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert config.farm.secret == Secret("0123456789abcdef")
     assert config.farm.balancing == "packet"
     assert config.member.roles == ("edge", "pbx", "media")
+    assert config.member.packet_log is None
     assert config.sip.routing == STOCK_ROUTING
     assert config.sip.trusted == ()
     assert config.media.mode == "relay"

@@ -223,6 +223,8 @@ class Bench {
     return first;
   }
   void no_event() { CHECK(events.empty()); }
+  /// What became of each packet is told from now on.
+  void trace() { out_.tracing = true; }
 
   const sip::Counters& counters() const { return engine.core().counters; }
   std::uint64_t dropped(sip::Drop why) const { return counters().drops[static_cast<std::size_t>(why)]; }
@@ -250,9 +252,18 @@ class Bench {
   std::deque<sip::Event> events;
   std::vector<rtp::Command> media;
   std::deque<std::pair<std::uint16_t, std::string>> frames;
+  std::string told;  // a line for each packet
 
  private:
   void gather() {
+    for (const sip::PacketRecord& packet : out_.packets) {
+      const std::string_view bytes = out_.bytes(packet);
+      told += sip::fate_names[static_cast<std::size_t>(packet.fate.what)];
+      if (packet.fate.why != sip::Drop::none) told += std::string{" ("} + sip::drop_names[static_cast<std::size_t>(packet.fate.why)] + ")";
+      if (packet.from != 0) told += " from " + std::to_string(packet.from);
+      if (packet.fate.member != 0) told += " to " + std::to_string(packet.fate.member);
+      told += ": " + std::string{bytes.substr(0, bytes.find('\r'))} + "\n";
+    }
     for (const sip::Send& send : out_.sends) {
       if (send.length != 0) sent.push_back({send.hop, std::string{out_.bytes(send)}, send.transaction});
     }

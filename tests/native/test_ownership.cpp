@@ -520,3 +520,69 @@ TEST_CASE("notes of a bus that repeats itself make the directory no larger") {
   CHECK(farm[1].engine.directory_size() == 1);
   farm.at_rest();
 }
+
+TEST_CASE("what became of each packet is told at each member that it came to") {
+  Farm farm;
+  for (std::uint16_t number = 1; number <= 3; ++number) farm[number].trace();
+  Ask invite;
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  const std::uint16_t owner = farm.not_home_of(invite.call_id);
+  const std::uint16_t third = farm.not_home_of(invite.call_id, owner);
+  const auto number = [](std::uint16_t member) { return std::to_string(member); };
+  const auto told_at = [&](std::uint16_t member) { return std::exchange(farm[member].told, {}); };
+  const std::string at_bob = forwarded(farm, owner, invite);
+  CHECK(told_at(owner) ==
+        "worked_on: INVITE sip:bob@example.test SIP/2.0\n"  // told when its claim was granted
+        "sent: SIP/2.0 100 Trying\nsent: INVITE sip:bob@192.0.2.2:5062 SIP/2.0\n");
+  CHECK(told_at(home).empty());
+
+  farm.receive(third, alice, invite.text());
+  CHECK(told_at(third) == "passed_on to " + number(owner) + ": INVITE sip:bob@example.test SIP/2.0\n");
+  CHECK(told_at(owner) == "absorbed from " + number(third) + ": INVITE sip:bob@example.test SIP/2.0\nsent: SIP/2.0 100 Trying\n");
+
+  farm.receive(home, bob, reply(at_bob, "180 Ringing"));
+  CHECK(told_at(home) == "passed_on to " + number(owner) + ": SIP/2.0 180 Ringing\n");
+  CHECK(told_at(owner) == "worked_on from " + number(home) + ": SIP/2.0 180 Ringing\nsent: SIP/2.0 180 Ringing\n");
+
+  Ask cancel = invite;
+  cancel.method = "CANCEL";
+  farm.receive(third, alice, cancel.text());
+  CHECK(told_at(third) == "passed_on to " + number(home) + ": CANCEL sip:bob@example.test SIP/2.0\n");
+  CHECK(told_at(home) ==
+        "passed_on from " + number(third) + " to " + number(owner) + ": CANCEL sip:bob@example.test SIP/2.0\n");
+  CHECK(told_at(owner) ==
+        "worked_on from " + number(home) + ": CANCEL sip:bob@example.test SIP/2.0\n"
+        "sent: SIP/2.0 200 OK\nsent: CANCEL sip:bob@192.0.2.2:5062 SIP/2.0\n");
+  farm.at_rest();
+}
+
+TEST_CASE("a packet that goes no further is told with why") {
+  Farm farm;
+  farm[1].trace();
+  farm[1].receive(alice, "\r\n\r\n");
+  farm[1].receive(alice, "INVITE sip:bob@example.test SIP/2.0\r\n\r\n");
+  Ask bad;
+  bad.more = "Max-Forwards: 70\r\n";
+  farm[1].receive(alice, bad.text());
+  farm[1].receive(bob, reply(bad.text(), "200 OK"));
+  CHECK(farm[1].told ==
+        "dropped (keepalive): \n"
+        "dropped (unanswerable): INVITE sip:bob@example.test SIP/2.0\n"
+        "answered (malformed): INVITE sip:bob@example.test SIP/2.0\nsent: SIP/2.0 400 Repeated Max-Forwards\n"
+        "dropped (foreign_response): SIP/2.0 200 OK\n");
+  farm.at_rest();
+}
+
+TEST_CASE("a CANCEL that waits for its INVITE is told once, when it is known what became of it") {
+  Farm farm;
+  Ask invite;
+  Ask cancel = invite;
+  cancel.method = "CANCEL";
+  const std::uint16_t home = farm.home_of(invite.call_id);
+  farm[home].trace();
+  farm.receive(home, alice, cancel.text());
+  CHECK(farm[home].told.empty());
+  farm.advance(500);
+  CHECK(farm[home].told == "worked_on: CANCEL sip:bob@example.test SIP/2.0\nsent: SIP/2.0 481 Call/Transaction Does Not Exist\n");
+  farm.at_rest();
+}

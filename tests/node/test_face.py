@@ -85,6 +85,7 @@ class Fake:
         self.store = store
         self.record = record
         self.draining = False
+        self.packet_log = None
         self.links = Links()
         self.forwarded: list[dict[str, Any]] = []
         self.tasks: list[Any] = []

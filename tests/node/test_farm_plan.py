@@ -1,6 +1,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sipfarm import config as configuration
@@ -33,6 +34,17 @@ def test_members_share_the_sip_address_and_nothing_else() -> None:
     assert all(one.last < other.first for one, other in pairwise(shares))
     assert all(share.first % 2 == 0 for share in shares)
     assert {member.farm.secret for member in members} == {Secret("s" * 32)}
+
+
+def test_each_member_has_a_packet_log_of_its_own() -> None:
+    config = stock()
+    log = Path("/var/log/sipfarm/packets.jsonl")
+    member = msgspec.structs.replace(config.member, packet_log=log)
+    members = share_out(msgspec.structs.replace(config, member=member), 2, [1, 2])
+    assert [str(member.member.packet_log) for member in members] == [
+        "/var/log/sipfarm/packets-m1.jsonl",
+        "/var/log/sipfarm/packets-m2.jsonl",
+    ]
 
 
 def test_a_bus_port_that_is_named_is_the_first_of_all() -> None:
@@ -107,6 +119,8 @@ def test_every_key_and_every_odd_text_survives_writing(tmp_path: Path) -> None:
         name = "m1"
         roles = ["edge", "media"]
         drain_deadline_s = 7
+        packet_log = "packets.jsonl"
+        packet_log_mb = 9
         [sip]
         listen = ["udp:[::1]:5060", "tls:127.0.0.1:5061"]
         advertise = "sip.example.test:5060"

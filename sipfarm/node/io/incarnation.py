@@ -39,6 +39,7 @@ from sipfarm.node.task_calls import TaskCalls
 from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.io.driver import Driver
+from sipfarm.signaling.io.packet_log import packet_log
 from sipfarm.signaling.io.resolver import Resolver
 from sipfarm.signaling.io.streams import NamingResolver, Streams, StreamSettings
 from sipfarm.signaling.io.tls import Certificates, Pair
@@ -112,6 +113,9 @@ class Incarnation:
             loop, self.clock, self.engine, self._deliver, self.plane.apply, self.farm.may_act
         )
         stack.callback(self.driver.close)
+        written = packet_log(config.member.packet_log, config.member.packet_log_mb, listens)
+        self.packet_log = stack.enter_context(written)
+        self.driver.use_packet_log(self.packet_log)
         self.streams = Streams(
             group,
             self.driver.receive_messages,

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from sipfarm.base.clock import Clock
 from sipfarm.native import Batch, Engine, Event, Hop, Output, UdpPort
 from sipfarm.signaling.io.udp_reader import UdpReader
+from sipfarm.signaling.packet_lines import Packet
 
 DOUBT_MS: Final = 20  # timers wait so long while the store is asked whether this member lives
 TIMER_GRAIN_MS: Final = 10  # what runs out within it is done together; SIP's timers are long
@@ -22,6 +23,12 @@ class Streams(Protocol):
     """Where messages that do not leave over UDP here are written."""
 
     def send(self, hop: Hop, message: bytes, transaction: int) -> None: ...
+
+
+class PacketLog(Protocol):
+    """Where it is written down what became of each packet."""
+
+    def write(self, wall_ms: int, packets: list[Packet]) -> None: ...
 
 
 class Driver:
@@ -51,6 +58,7 @@ class Driver:
         self._batch = Batch()
         self._ports: dict[UdpPort, UdpReader] = {}
         self._streams: Streams | None = None
+        self._packet_log: PacketLog | None = None
         self._now_ms = clock.now_ms()
         self._in_turn = False
         self._flush: asyncio.Handle | None = None
@@ -70,6 +78,10 @@ class Driver:
 
     def use_streams(self, streams: Streams) -> None:
         self._streams = streams
+
+    def use_packet_log(self, log: PacketLog | None) -> None:
+        self._packet_log = log
+        self.out.tracing = log is not None
 
     def add_deadlines(
         self, next_deadline_ms: Callable[[], int | None], expire: Callable[[int], None]
@@ -196,6 +208,8 @@ class Driver:
             for number, payload in out.take_frames():
                 if not self._send_to_member(number, payload):
                     self._loop.call_soon(self._bus_failed, payload)
+        if self._packet_log is not None and (packets := out.take_packets()):
+            self._packet_log.write(self._clock.wall_ms(), packets)
         out.clear()
 
     def _send(self, out: Output) -> None:

@@ -107,6 +107,17 @@ nb::list take_events(Output& self) {
   return out;
 }
 
+nb::list take_packets(Output& self) {
+  nb::list out;
+  for (const sip::PacketRecord& packet : self.packets) {
+    const auto what = sip::fate_names[static_cast<std::size_t>(packet.fate.what)];
+    const auto why = sip::drop_names[static_cast<std::size_t>(packet.fate.why)];
+    out.append(nb::make_tuple(what, why, packet.from, packet.fate.member, packet.hop, to_bytes(self.bytes(packet))));
+  }
+  self.packets.clear();
+  return out;
+}
+
 nb::dict counters_of(Engine& self) {
   const sip::Counters& counters = self.core().counters;
   nb::dict drops;
@@ -214,6 +225,8 @@ void bind_engine(nb::module_& module) {
       .def_prop_ro("has_frames", [](const Output& self) { return !self.frames.empty(); })
       .def_prop_ro("has_events", [](const Output& self) { return !self.events.empty(); })
       .def_prop_ro("media_commands", [](const Output& self) { return self.media.size(); })
+      .def_rw("tracing", &Output::tracing, "Whether it collects what became of each packet.")
+      .def("take_packets", &take_packets, "(what, why, from member, to member, hop, bytes) of each packet that came or left.")
       .def("clear", &Output::clear)
       .def("__len__", [](const Output& self) { return self.sends.size(); });
 

@@ -7,6 +7,7 @@
 
 #include "net/hop.hpp"
 #include "rtp/port_pool.hpp"
+#include "sip/fate.hpp"
 #include "sip/message_pool.hpp"
 #include "sip/owner_mark.hpp"
 #include "sip/timer_wheel.hpp"
@@ -50,15 +51,6 @@ struct EngineConfig {
   std::uint32_t max_breadth = 60;                         // RFC 5393 §5.3.3
 };
 
-/// Why a packet went no further. Counted, never logged one by one.
-enum class Drop : std::uint8_t {
-  none, malformed, foreign_response, stale_response, foreign_ack, limit, no_owner, hop_limit, unanswerable, keepalive, sanity, unclaimed, bus_malformed
-};
-inline constexpr std::size_t drop_count = 13;
-inline constexpr std::array<const char*, drop_count> drop_names = {
-    "none", "malformed", "foreign_response", "stale_response", "foreign_ack", "limit", "no_owner", "hop_limit", "unanswerable",
-    "keepalive", "sanity", "unclaimed", "bus_malformed"};
-
 struct Counters {
   std::uint64_t received = 0;
   std::uint64_t requests = 0;
@@ -80,6 +72,15 @@ struct Core {
       : config{std::move(given)}, keys{config.mark_key, config.mark_key_previous}, ports{media_ports}, wheel{now_ms, UINT32_MAX} {}
 
   OwnerMark own_mark(std::uint64_t handle) const noexcept { return {config.member, config.epoch, handle}; }
+  /// Counts it; what became of the packet.
+  Fate drop(Drop why) noexcept {
+    counters.drop(why);
+    return {Fate::What::dropped, why};
+  }
+  Fate absorb() noexcept {
+    ++counters.retransmissions;
+    return {Fate::What::absorbed};
+  }
   bool is_own(const OwnerMark& mark) const noexcept { return mark.member == config.member && mark.epoch == config.epoch; }
 
   EngineConfig config;

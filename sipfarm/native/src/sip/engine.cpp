@@ -39,92 +39,73 @@ Engine::Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms)
 
 void Engine::receive(const net::Batch& batch, std::int64_t now_ms, Output& out) {
   const Turn turn{*this, now_ms, out};
-  for (const net::Batch::Item& item : batch.items()) receive_one(item, now_ms, out);
+  for (const net::Batch::Item& item : batch.items()) {
+    const std::size_t record = out.came(0, item.hop, item.bytes);
+    out.became(record, receive_one(item, now_ms, out));
+  }
 }
 
-void Engine::receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out) {
+Fate Engine::receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out) {
   ++core_.counters.received;
   if (is_stun(item.bytes)) {
     scratch_.clear();
     if (append_binding_response(scratch_, item.bytes, item.hop.remote)) out.send(item.hop, scratch_);
-    core_.counters.drop(Drop::keepalive);
-    return;
+    return core_.drop(Drop::keepalive);
   }
-  if (text::trim(item.bytes).empty()) {
-    core_.counters.drop(Drop::keepalive);
-    return;
-  }
-  receive_sip(item.bytes, {item.hop}, now_ms, out);
+  if (text::trim(item.bytes).empty()) return core_.drop(Drop::keepalive);
+  return receive_sip(item.bytes, {item.hop}, now_ms, out);
 }
 
-void Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out) {
-  if (core_.messages.bytes() > core_.config.messages_bytes_max) {
-    core_.counters.drop(Drop::limit);
-    return;
-  }
+Fate Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  if (core_.messages.bytes() > core_.config.messages_bytes_max) return core_.drop(Drop::limit);
   bool ok = false;
   MessageRef message = core_.messages.parse(bytes, ok);
   if (!ok) {
     core_.counters.drop(Drop::malformed);
-    answer_malformed(*message, arrival.hop, out);
-    return;
+    return answer_malformed(*message, arrival.hop, out);
   }
   if (message->is_request()) {
     ++core_.counters.requests;
-    receive_request(std::move(message), arrival, now_ms, out);
-    return;
+    return receive_request(std::move(message), arrival, now_ms, out);
   }
   ++core_.counters.responses;
-  receive_response(message, arrival, now_ms, out);
+  return receive_response(message, arrival, now_ms, out);
 }
 
-void Engine::answer_malformed(const Message& request, const net::Hop& source, Output& out) {
+Fate Engine::answer_malformed(const Message& request, const net::Hop& source, Output& out) {
   const ParseFailure& failure = request.failure();
   const bool answerable = failure.status != 0 && request.is_request() && request.method() != Method::ack &&
                           !request.top_via().host.empty() && !request.value(Header::from).empty() &&
                           !request.value(Header::to).empty() && !request.call_id().empty() && !request.value(Header::cseq).empty();
-  if (!answerable) {
-    core_.counters.drop(Drop::unanswerable);
-    return;
-  }
+  if (!answerable) return core_.drop(Drop::unanswerable);
   scratch_.clear();
   const std::string tag = mint_tag(request.call_id());
   append_response(scratch_, request, source, {failure.status, failure.reason, tag, {}, {}});
   out.send(reply_hop(request.top_via(), source), scratch_);
+  return {Fate::What::answered, Drop::malformed};
 }
 
-void Engine::receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+Fate Engine::receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out) {
   const std::string_view branch = response->top_via().branch;
   const auto mark = branch.size() >= magic_cookie.size() + mark_chars && branch.starts_with(magic_cookie)
                         ? core_.keys.open(MarkKind::branch, branch.substr(magic_cookie.size(), mark_chars), response->call_id())
                         : std::nullopt;
-  if (!mark) {
-    core_.counters.drop(Drop::foreign_response);
-    return;
-  }
+  if (!mark) return core_.drop(Drop::foreign_response);
   if (!core_.is_own(*mark)) {
-    const bool passed = view_.is_live(mark->member, mark->epoch) && pass_on(mark->member, response->wire(), arrival, true, out);
-    if (!passed) core_.counters.drop(Drop::no_owner);
-    return;
+    if (!view_.is_live(mark->member, mark->epoch)) return core_.drop(Drop::no_owner);
+    return pass_on(mark->member, response->wire(), arrival, out);
   }
   const ClientTransaction* transaction = transactions_.find_client(mark->handle);
-  if (transaction == nullptr) {
-    core_.counters.drop(Drop::stale_response);
-    return;
-  }
+  if (transaction == nullptr) return core_.drop(Drop::stale_response);
   const User user = transaction->user;
   // Behind us nobody, and no answer to our CANCEL: it would go nowhere (RFC 3261 §16.7 step 3).
   if (user == User::forward && response->status() > 100 && response->method() != Method::cancel && !via_at(*response, 1)) {
-    core_.counters.drop(Drop::foreign_response);
-    return;
+    return core_.drop(Drop::foreign_response);
   }
   const std::uint64_t user_id = transaction->user_id;
   const std::uint32_t branch_index = transaction->branch_index;
-  if (!transactions_.receive_response(mark->handle, *response, now_ms, out)) {
-    ++core_.counters.retransmissions;
-    return;
-  }
-  if (response->method() == Method::cancel) return;
+  if (!transactions_.receive_response(mark->handle, *response, now_ms, out)) return core_.absorb();
+  if (response->method() == Method::cancel) return {};
   if (user == User::forward) {
     forwarder_.receive_response(user_id, branch_index, response, arrival.hop, now_ms, out);
   } else if (user == User::tasks) {
@@ -132,79 +113,72 @@ void Engine::receive_response(const MessageRef& response, const Arrival& arrival
     event.status = static_cast<std::uint16_t>(response->status());
     out.events.push_back(std::move(event));
   }
+  return {};
 }
 
-void Engine::receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
   const bool in_dialog = !request->to_tag().empty();
   const OwnRoute route = request->find(Header::route) != nullptr ? own_route_of(core_, *request) : OwnRoute{};
   const auto owner = !in_dialog || arrival.settled ? std::nullopt : route.mark ? route.mark : dialog_mark_of(*request);
   if (owner && !core_.is_own(*owner) && view_.is_live(owner->member, owner->epoch)) {
-    if (!pass_on(owner->member, request->wire(), arrival, true, out)) core_.counters.drop(Drop::hop_limit);
-    return;
+    return pass_on(owner->member, request->wire(), arrival, out);
   }
   if (request->method() == Method::ack) {
     const auto mark = in_dialog ? dialog_mark_of(*request) : std::nullopt;
-    receive_ack(request, arrival, route, mark && core_.is_own(*mark), now_ms, out);
-    return;
+    return receive_ack(request, arrival, route, mark && core_.is_own(*mark), now_ms, out);
   }
-  if (request->method() == Method::cancel) {
-    receive_cancel(std::move(request), arrival, now_ms, out);
-    return;
-  }
+  if (request->method() == Method::cancel) return receive_cancel(std::move(request), arrival, now_ms, out);
   std::uint64_t handle = 0;
   if (transactions_.match_server(*request, request->method(), handle) != nullptr) {
-    ++core_.counters.retransmissions;
     transactions_.receive_request(handle, Input::request, now_ms, out);
-    return;
+    return core_.absorb();
   }
   const bool idempotent = request->method() == Method::register_ || request->method() == Method::options;
   const bool ours = owner && core_.is_own(*owner);
   if (!arrival.settled && !ours && !idempotent && core_.config.claims && !view_.alone()) {
-    claim(std::move(request), arrival, now_ms, out);
-    return;
+    return claim(std::move(request), arrival, now_ms, out);
   }
   const bool awaited = !cancels_by_key_.empty() && request->method() == Method::invite;
   const std::uint64_t key = awaited ? transaction_key(core_.config.transaction_key, *request, Method::invite) : 0;
-  if (in_dialog && forwarder_.belongs(*request, route)) {
-    forwarder_.forward_in_dialog(std::move(request), arrival.hop, route, now_ms, out);
-  } else {
-    open_request(std::move(request), arrival.hop, now_ms, out);
+  const Fate fate = in_dialog && forwarder_.belongs(*request, route)
+                        ? forwarder_.forward_in_dialog(std::move(request), arrival.hop, route, now_ms, out)
+                        : open_request(std::move(request), arrival.hop, now_ms, out);
+  if (!awaited) return fate;
+  for (Waiting& waiting : take_cancels(key)) {
+    take_up(std::move(waiting.request), waiting.arrival, out,
+            [&](MessageRef cancel) { return receive_cancel(std::move(cancel), waiting.arrival, now_ms, out); });
   }
-  if (!awaited) return;
-  for (Waiting& cancel : take_cancels(key)) receive_cancel(std::move(cancel.request), cancel.arrival, now_ms, out);
+  return fate;
 }
 
-void Engine::receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms,
+Fate Engine::receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms,
                          Output& out) {
   std::uint64_t handle = 0;
   const ServerTransaction* transaction = transactions_.match_server(*ack, Method::invite, handle);
   if (transaction != nullptr && transaction->state != State::accepted) {
     transactions_.receive_request(handle, Input::ack, now_ms, out);
-    return;
+    return {};
   }
   if (in_own_dialog) {
     out.events.push_back(request_event(EventKind::ack, handle, ack, arrival.hop));
-    return;
+    return {};
   }
   // Where the dialog's owner is gone, this may be the ACK to a failure that another member answered with.
   const bool known_here = transaction != nullptr || (route.mark && core_.is_own(*route.mark));
   if (!known_here && !arrival.settled && core_.config.claims && !view_.alone()) {
-    look_up(ack, arrival, now_ms, out);
-    return;
+    return look_up(ack, arrival, now_ms, out);
   }
   if (!ack->to_tag().empty() && forwarder_.belongs(*ack, route)) {
-    forwarder_.forward_in_dialog(ack, arrival.hop, route, now_ms, out);
-    return;
+    return forwarder_.forward_in_dialog(ack, arrival.hop, route, now_ms, out);
   }
-  core_.counters.drop(Drop::foreign_ack);
+  return core_.drop(Drop::foreign_ack);
 }
 
-void Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+Fate Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out) {
   std::uint64_t own = 0;
   if (transactions_.match_server(*cancel, Method::cancel, own) != nullptr) {
-    ++core_.counters.retransmissions;
     transactions_.receive_request(own, Input::request, now_ms, out);
-    return;
+    return core_.absorb();
   }
   std::uint64_t invite = 0;
   ServerTransaction* transaction = transactions_.match_server(*cancel, Method::invite, invite);
@@ -213,14 +187,11 @@ void Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
     const std::uint64_t key = transaction_key(core_.config.transaction_key, *cancel, Method::invite);
     return wait_for_invite(key, std::move(cancel), arrival, now_ms);
   }
-  if (transactions_.open_server(cancel, arrival.hop, now_ms, own) == nullptr) {
-    core_.counters.drop(Drop::limit);
-    return;
-  }
+  if (transactions_.open_server(cancel, arrival.hop, now_ms, own) == nullptr) return core_.drop(Drop::limit);
   std::string tag = transaction != nullptr ? transaction->to_tag : std::string{};  // that of the INVITE's answers (RFC 3261 §9.2)
   if (tag.empty()) core_.keys.append(tag, MarkKind::tag, core_.own_mark(invite), cancel->call_id());
   respond(own, {transaction != nullptr ? 200 : 481, {}, {}, {}, tag}, now_ms, out);
-  if (transaction == nullptr || transaction->cancelled || transaction->status >= 200) return;
+  if (transaction == nullptr || transaction->cancelled || transaction->status >= 200) return {};
   transaction->cancelled = true;
   if (transaction->user == User::forward) {
     std::string reason;
@@ -228,12 +199,13 @@ void Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
       if (line.header == Header::reason) reason += "Reason: " + std::string{cancel->value(line)} + "\r\n";
     }
     forwarder_.cancel(transaction->user_id, reason, now_ms, out);
-    return;
+    return {};
   }
   out.events.push_back(request_event(EventKind::cancel, invite, std::move(cancel), arrival.hop));
+  return {};
 }
 
-void Engine::open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out) {
+Fate Engine::open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out) {
   std::uint64_t handle = 0;
   ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, handle);
   if (transaction == nullptr) {
@@ -241,10 +213,11 @@ void Engine::open_request(MessageRef request, const net::Hop& source, std::int64
     scratch_.clear();
     append_response(scratch_, *request, source, {503, {}, mint_tag(request->call_id()), "Retry-After: 5\r\n", {}});
     out.send(reply_hop(request->top_via(), source), scratch_);
-    return;
+    return {Fate::What::answered, Drop::limit};
   }
   transaction->user = User::tasks;
   out.events.push_back(request_event(EventKind::request, handle, std::move(request), source));
+  return {};
 }
 
 void Engine::expire(std::int64_t now_ms, Output& out) {

@@ -26,6 +26,7 @@ struct Arrival {
   bool settled = false;   // this member is its owner: no more looking up
   std::uint8_t hops = 0;  // members that passed it on
   bool waited = false;    // a CANCEL whose INVITE did not come in time
+  std::uint16_t from = 0;  // who passed it on; 0: off the wire
 };
 
 /// The way of a SIP packet: parse, protect, classify, and then forward, absorb, pass on to its owner, or tell Python. Sans-IO: each call
@@ -129,31 +130,38 @@ class Engine {
   };
 
   // engine.cpp
-  void receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out);
-  void receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out);
-  void receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out);
-  void receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
-  void receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms, Output& out);
-  void receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out);
-  void open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
-  void answer_malformed(const Message& request, const net::Hop& source, Output& out);
+  Fate receive_one(const net::Batch::Item& item, std::int64_t now_ms, Output& out);
+  Fate receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  Fate receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  Fate receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  Fate receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms, Output& out);
+  Fate receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  Fate open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
+  Fate answer_malformed(const Message& request, const net::Hop& source, Output& out);
   void tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out);
+
+  /// A packet that waited, and what became of it.
+  template <typename Step>
+  static void take_up(MessageRef request, const Arrival& arrival, Output& out, Step step) {
+    const std::size_t record = out.came(arrival.from, arrival.hop, request->wire());
+    out.became(record, step(std::move(request)));
+  }
 
   // decisions.cpp
   bool compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const;
 
   // ownership.cpp
   std::optional<OwnerMark> dialog_mark_of(const Message& request) const noexcept;
-  bool pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, bool settled, Output& out);
-  void claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
-  void look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  Fate pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, Output& out);
+  Fate claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
+  Fate look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
   std::optional<Directory::Owner> test_and_set(std::uint64_t key, Directory::Owner proposed, std::int64_t now_ms, Output& out);
   void put(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms);
   void tidy_directory(std::int64_t now_ms);
   void enter(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms, Output& out);
-  void wait_for_invite(std::uint64_t key, MessageRef cancel, const Arrival& arrival, std::int64_t now_ms);
+  Fate wait_for_invite(std::uint64_t key, MessageRef cancel, const Arrival& arrival, std::int64_t now_ms);
   std::vector<Waiting> take_cancels(std::uint64_t key);
-  void hand_over(MessageRef request, const Arrival& arrival, Directory::Owner owner, std::int64_t now_ms, Output& out);
+  Fate hand_over(MessageRef request, const Arrival& arrival, Directory::Owner owner, std::int64_t now_ms, Output& out);
   void copy_entry(std::uint64_t key, Directory::Owner owner, std::uint16_t second, std::int64_t now_ms, Output& out);
   std::uint64_t wait(Waiting waiting, std::int64_t now_ms);
   void expire_waiting(std::uint64_t id, std::int64_t now_ms, Output& out);

@@ -232,7 +232,8 @@ void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std:
   if (query.ack) {
     const OwnRoute route = own_route_of(core_, *query.ack);
     if (found.empty() || !route.mark) return core_.counters.drop(Drop::unanswerable);
-    return send_ack(*query.ack, query.source, route, found.front(), now_ms, out);
+    send_ack(*query.ack, query.source, route, found.front(), now_ms, out);
+    return;
   }
   Fork* fork = forks_.find(query.fork);
   if (fork == nullptr || query.branch >= fork->branches.size() || fork->branches[query.branch].status != 0) return;

@@ -116,7 +116,7 @@ class Forwarder {
   /// No more targets: the best response goes back.
   void finish(std::uint64_t server, std::int64_t now_ms, Output& out);
   /// A request within a forwarded call, by Route and Request-URI alone.
-  void forward_in_dialog(MessageRef request, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out);
+  Fate forward_in_dialog(MessageRef request, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out);
   /// Does a request belong to the call that its Record-Route mark names? What does not passes policy as new.
   bool belongs(const Message& request, const OwnRoute& route) noexcept;
   /// The caller gave up (RFC 3261 §16.10).
@@ -182,8 +182,8 @@ class Forwarder {
 
   // in_dialog.cpp
   InDialog dialog_of(const Message& request, const OwnRoute& route) noexcept;
-  void pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out);
-  void send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms, Output& out);
+  Fate pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out);
+  Fate send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms, Output& out);
   bool locate_in_dialog(const Message& request, const OwnRoute& route, NextHop& next) const;
 
   // responses.cpp

@@ -48,37 +48,36 @@ bool Forwarder::locate_in_dialog(const Message& request, const OwnRoute& route, 
   return true;
 }
 
-void Forwarder::pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
+Fate Forwarder::pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
   NextHop next;
-  if (ack->max_forwards() == 0 || !locate_in_dialog(*ack, route, next)) return core_.counters.drop(Drop::unanswerable);
+  if (ack->max_forwards() == 0 || !locate_in_dialog(*ack, route, next)) return core_.drop(Drop::unanswerable);
   if (next.known) return send_ack(*ack, source, route, next.hop, now_ms, out);
-  if (!ask({0, 0, TimerId::none, ack, source}, next, now_ms, out)) core_.counters.drop(Drop::limit);
+  if (!ask({0, 0, TimerId::none, ack, source}, next, now_ms, out)) return core_.drop(Drop::limit);
+  return {};
 }
 
 /// ACK to a 2xx: stateless, its branch follows from that of the ACK received (RFC 3261 §16.11).
-void Forwarder::send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms,
+Fate Forwarder::send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms,
                          Output& out) {
   const net::Hop sending = sending_hop(core_.config, hop);
   std::string wire;
-  if (!compose_in_dialog(ack, source, dialog_of(ack, route), sending, 0, now_ms, out, wire)) return core_.counters.drop(Drop::unanswerable);
+  if (!compose_in_dialog(ack, source, dialog_of(ack, route), sending, 0, now_ms, out, wire)) return core_.drop(Drop::unanswerable);
   out.send(sending, wire);
+  return {};
 }
 
-void Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
-  if (request->method() == Method::ack) {
-    pass_ack(request, source, route, now_ms, out);
-    return;
-  }
+Fate Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
+  if (request->method() == Method::ack) return pass_ack(request, source, route, now_ms, out);
   std::uint64_t server = 0;
   ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, server);
-  if (transaction == nullptr) return core_.counters.drop(Drop::limit);
+  if (transaction == nullptr) return core_.drop(Drop::limit);
   std::string headers;
   const int refused = refusal_of(*request, nullptr, headers);
   std::uint64_t handle = 0;
   Fork* fork = refused == 0 ? open_fork(server, *transaction, handle) : nullptr;
   if (fork == nullptr) {
     answer(server, refused != 0 ? refused : 503, headers, now_ms, out);
-    return;
+    return {};
   }
   const InDialog dialog = dialog_of(*request, route);
   fork->in_dialog = true;
@@ -93,6 +92,7 @@ void Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, co
   fork->open = 1;
   launch(handle, 0, now_ms, out);
   settle(handle, now_ms, out);
+  return {};
 }
 
 }  // namespace sipfarm::sip

@@ -7,6 +7,7 @@
 
 #include "net/hop.hpp"
 #include "rtp/commands.hpp"
+#include "sip/fate.hpp"
 #include "sip/message_pool.hpp"
 
 namespace sipfarm::sip {
@@ -53,6 +54,15 @@ struct BusFrame {
   std::uint32_t length = 0;
 };
 
+/// What became of one packet; its bytes stand in the output's arena.
+struct PacketRecord {
+  Fate fate;
+  std::uint16_t from = 0;  // member that passed it on; 0: off the wire, or made here
+  net::Hop hop;
+  std::uint32_t begin = 0;
+  std::uint32_t length = 0;
+};
+
 /// Everything one call of the engine caused. The caller performs it and may then reuse the object.
 struct Output {
   std::string arena;
@@ -60,14 +70,30 @@ struct Output {
   std::vector<BusFrame> frames;
   std::vector<rtp::Command> media;
   std::vector<Event> events;
+  bool tracing = false;               // whether `packets` are wanted
+  std::vector<PacketRecord> packets;  // each that came or left
 
   std::string_view bytes(const Send& send) const noexcept { return {arena.data() + send.begin, send.length}; }
   std::string_view bytes(const BusFrame& frame) const noexcept { return {arena.data() + frame.begin, frame.length}; }
+  std::string_view bytes(const PacketRecord& packet) const noexcept { return {arena.data() + packet.begin, packet.length}; }
 
   void send(const net::Hop& hop, std::string_view bytes, std::uint64_t transaction = 0) {
     const auto begin = static_cast<std::uint32_t>(arena.size());
     arena.append(bytes);
     sends.push_back({hop, begin, static_cast<std::uint32_t>(bytes.size()), transaction});
+    if (tracing) packets.push_back({{Fate::What::sent, Drop::none, hop.member}, 0, hop, begin, static_cast<std::uint32_t>(bytes.size())});
+  }
+  /// A packet that came, before it is worked on; `became` gets the answer.
+  std::size_t came(std::uint16_t from, const net::Hop& hop, std::string_view bytes) {
+    if (!tracing) return 0;
+    packets.push_back({{}, from, hop, static_cast<std::uint32_t>(arena.size()), static_cast<std::uint32_t>(bytes.size())});
+    arena.append(bytes);
+    return packets.size() - 1;
+  }
+  void became(std::size_t record, const Fate& fate) {
+    if (!tracing) return;
+    packets[record].fate = fate;
+    if (fate.what == Fate::What::waits) packets.erase(packets.begin() + static_cast<std::ptrdiff_t>(record));
   }
   void frame(std::uint16_t member, std::string_view bytes) {
     const auto begin = static_cast<std::uint32_t>(arena.size());
@@ -80,6 +106,7 @@ struct Output {
     frames.clear();
     media.clear();
     events.clear();
+    packets.clear();
   }
 };
 

@@ -35,8 +35,8 @@ void Engine::tell_member(std::uint16_t member, const BusMessage& message, Output
   out.frame(member, frame_);
 }
 
-bool Engine::pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, bool settled, Output& out) {
-  if (arrival.hops >= bus_hops_max) return false;
+Fate Engine::pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, Output& out) {
+  if (arrival.hops >= bus_hops_max) return core_.drop(Drop::hop_limit);
   BusMessage message;
   message.kind = BusMessage::Kind::packet;
   message.hop = arrival.hop;
@@ -45,11 +45,11 @@ bool Engine::pass_on(std::uint16_t member, std::string_view bytes, const Arrival
   message.bytes = bytes;
   const FarmMember* owner = view_.find(member);
   message.epoch = owner != nullptr ? owner->epoch : 0;
-  message.settled = settled;
+  message.settled = true;
   message.hops = static_cast<std::uint8_t>(arrival.hops + 1);
   tell_member(member, message, out);
   ++core_.counters.passed_on;
-  return true;
+  return {Fate::What::passed_on, Drop::none, member};
 }
 
 std::uint64_t Engine::wait(Waiting waiting, std::int64_t now_ms) {
@@ -61,12 +61,9 @@ std::uint64_t Engine::wait(Waiting waiting, std::int64_t now_ms) {
 }
 
 /// New work: who owns it is settled at the home of its Call-ID before anything is done.
-void Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries) {
+Fate Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries) {
   const std::uint64_t key = transaction_key(core_.config.transaction_key, *request, request->method());
-  if (claims_by_key_.contains(key)) {
-    ++core_.counters.retransmissions;
-    return;
-  }
+  if (claims_by_key_.contains(key)) return core_.absorb();
   ++core_.counters.claims;
   const FarmView::Ranked home = view_.rank(request->call_id());
   const std::uint16_t chosen = view_.place(key);
@@ -75,15 +72,11 @@ void Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_
   const bool at_home = home.first == core_.config.member;
   if (at_home && is_settled()) {
     const auto owner = test_and_set(key, proposed, now_ms, out);
-    if (!owner) return core_.counters.drop(Drop::unclaimed);
+    if (!owner) return core_.drop(Drop::unclaimed);
     if (*owner == proposed) copy_entry(key, *owner, home.second, now_ms, out);
-    hand_over(std::move(request), arrival, *owner, now_ms, out);
-    return;
+    return hand_over(std::move(request), arrival, *owner, now_ms, out);
   }
-  if (waiting_.size() >= core_.config.waiting_max) {
-    core_.counters.drop(Drop::limit);
-    return;
-  }
+  if (waiting_.size() >= core_.config.waiting_max) return core_.drop(Drop::limit);
   BusMessage message;
   message.kind = BusMessage::Kind::claim;
   message.key = key;
@@ -92,6 +85,7 @@ void Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_
   message.claim = wait({key, std::move(request), arrival, false, TimerId::none, tries}, now_ms);
   claims_by_key_[key] = message.claim;
   if (!at_home) tell_member(home.first, message, out);
+  return {Fate::What::waits};
 }
 
 /// Who owns a key from now on. Nothing where the one proposed is not in this member's view: an entry of his would count as a dead
@@ -120,14 +114,18 @@ void Engine::tidy_directory(std::int64_t now_ms) {
 /// Writes an entry, and sends CANCELs on that waited for it.
 void Engine::enter(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms, Output& out) {
   put(key, owner, until_ms, now_ms);
-  for (Waiting& cancel : take_cancels(key)) hand_over(std::move(cancel.request), cancel.arrival, owner, now_ms, out);
+  for (Waiting& waiting : take_cancels(key)) {
+    take_up(std::move(waiting.request), waiting.arrival, out,
+            [&](MessageRef cancel) { return hand_over(std::move(cancel), waiting.arrival, owner, now_ms, out); });
+  }
 }
 
 /// A CANCEL that came before its INVITE waits: at the home for the claim, then at the owner, since the claim's answer and the INVITE may
 /// be on their way.
-void Engine::wait_for_invite(std::uint64_t key, MessageRef cancel, const Arrival& arrival, std::int64_t now_ms) {
-  if (waiting_.size() >= core_.config.waiting_max) return core_.counters.drop(Drop::limit);
+Fate Engine::wait_for_invite(std::uint64_t key, MessageRef cancel, const Arrival& arrival, std::int64_t now_ms) {
+  if (waiting_.size() >= core_.config.waiting_max) return core_.drop(Drop::limit);
   cancels_by_key_.emplace(key, wait({key, std::move(cancel), arrival, true, TimerId::none, 0}, now_ms));
+  return {Fate::What::waits};
 }
 
 std::vector<Engine::Waiting> Engine::take_cancels(std::uint64_t key) {
@@ -160,30 +158,22 @@ void Engine::copy_entry(std::uint64_t key, Directory::Owner owner, std::uint16_t
   tell_member(second, message, out);
 }
 
-void Engine::hand_over(MessageRef request, const Arrival& arrival, Directory::Owner owner, std::int64_t now_ms, Output& out) {
-  if (!view_.is_live(owner.member, owner.epoch)) {  // the home does not know yet; the sender tries again
-    core_.counters.drop(Drop::no_owner);
-    return;
-  }
+Fate Engine::hand_over(MessageRef request, const Arrival& arrival, Directory::Owner owner, std::int64_t now_ms, Output& out) {
+  // the home does not know yet; the sender tries again
+  if (!view_.is_live(owner.member, owner.epoch)) return core_.drop(Drop::no_owner);
   if (owner.member == core_.config.member) {
-    receive_request(std::move(request), {arrival.hop, true, arrival.hops}, now_ms, out);
-    return;
+    return receive_request(std::move(request), {arrival.hop, true, arrival.hops, false, arrival.from}, now_ms, out);
   }
-  if (!pass_on(owner.member, request->wire(), arrival, true, out)) {
-    core_.counters.drop(Drop::hop_limit);
-    return;
-  }
-  ++core_.counters.placed;
+  const Fate fate = pass_on(owner.member, request->wire(), arrival, out);
+  if (fate.what == Fate::What::passed_on) ++core_.counters.placed;
+  return fate;
 }
 
 /// A CANCEL, or an ACK to a relayed failure: only the directory knows whose it is.
-void Engine::look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+Fate Engine::look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
   const FarmView::Ranked home = view_.rank(request->call_id());
   if (home.first != core_.config.member) {
-    if (arrival.hops >= bus_hops_max) {
-      core_.counters.drop(Drop::hop_limit);
-      return;
-    }
+    if (arrival.hops >= bus_hops_max) return core_.drop(Drop::hop_limit);
     BusMessage message;
     message.kind = BusMessage::Kind::lookup;
     message.hop = arrival.hop;
@@ -193,19 +183,17 @@ void Engine::look_up(MessageRef request, const Arrival& arrival, std::int64_t no
     message.hops = static_cast<std::uint8_t>(arrival.hops + 1);
     tell_member(home.first, message, out);
     ++core_.counters.passed_on;
-    return;
+    return {Fate::What::passed_on, Drop::none, home.first};
   }
   const std::uint64_t key = transaction_key(core_.config.transaction_key, *request, Method::invite);
   const auto owner = directory_.find(key, now_ms);
   if (owner && view_.is_live(owner->member, owner->epoch)) {
-    hand_over(std::move(request), arrival, *owner, now_ms, out);
-    return;
+    return hand_over(std::move(request), arrival, *owner, now_ms, out);
   }
   if (request->method() == Method::ack) {  // no failure's: one to a 2xx may still find its way by Route
-    receive_request(std::move(request), {arrival.hop, true, arrival.hops}, now_ms, out);
-    return;
+    return receive_request(std::move(request), {arrival.hop, true, arrival.hops, false, arrival.from}, now_ms, out);
   }
-  wait_for_invite(key, std::move(request), arrival, now_ms);
+  return wait_for_invite(key, std::move(request), arrival, now_ms);
 }
 
 void Engine::expire_waiting(std::uint64_t id, std::int64_t now_ms, Output& out) {
@@ -216,11 +204,11 @@ void Engine::expire_waiting(std::uint64_t id, std::int64_t now_ms, Output& out) 
   waiting_.erase(found);
   if (!waiting.is_cancel) {
     claims_by_key_.erase(waiting.key);
-    if (net::is_reliable(waiting.arrival.hop.transport) && waiting.tries < core_.config.claim_tries) {
-      claim(std::move(waiting.request), waiting.arrival, now_ms, out, static_cast<std::uint8_t>(waiting.tries + 1));
-    } else {
-      core_.counters.drop(Drop::unclaimed);
-    }
+    const bool again = net::is_reliable(waiting.arrival.hop.transport) && waiting.tries < core_.config.claim_tries;
+    take_up(std::move(waiting.request), waiting.arrival, out, [&](MessageRef request) {
+      if (!again) return core_.drop(Drop::unclaimed);
+      return claim(std::move(request), waiting.arrival, now_ms, out, static_cast<std::uint8_t>(waiting.tries + 1));
+    });
     return;
   }
   const auto [begin, end] = cancels_by_key_.equal_range(waiting.key);
@@ -229,11 +217,10 @@ void Engine::expire_waiting(std::uint64_t id, std::int64_t now_ms, Output& out) 
     cancels_by_key_.erase(it);
     break;
   }
-  if (!is_settled()) {  // nobody knows yet that there is no such INVITE
-    core_.counters.drop(Drop::unclaimed);
-    return;
-  }
-  receive_request(std::move(waiting.request), {waiting.arrival.hop, true, waiting.arrival.hops, true}, now_ms, out);
+  take_up(std::move(waiting.request), waiting.arrival, out, [&](MessageRef cancel) {
+    if (!is_settled()) return core_.drop(Drop::unclaimed);  // nobody knows yet that there is no such INVITE
+    return receive_request(std::move(cancel), {waiting.arrival.hop, true, waiting.arrival.hops, true, waiting.arrival.from}, now_ms, out);
+  });
 }
 
 void Engine::receive_bus(std::uint16_t from, std::string_view payload, std::int64_t now_ms, Output& out) {
@@ -253,13 +240,15 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
   using Kind = BusMessage::Kind;
   ++core_.counters.from_bus;
   // What was meant for an earlier life of this member is looked up anew.
-  Arrival arrival{message.hop, message.settled && message.epoch == core_.config.epoch, message.hops};
+  Arrival arrival{message.hop, message.settled && message.epoch == core_.config.epoch, message.hops, false, from};
   if (arrival.hop.member == core_.config.member) arrival.hop.member = 0;
   switch (message.kind) {
     case Kind::packet:
-    case Kind::lookup:
-      receive_sip(message.bytes, arrival, now_ms, out);
+    case Kind::lookup: {
+      const std::size_t record = out.came(from, arrival.hop, message.bytes);
+      out.became(record, receive_sip(message.bytes, arrival, now_ms, out));
       return;
+    }
     case Kind::claim:
       answer_claim(from, message, now_ms, out);
       return;
@@ -273,6 +262,7 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
     case Kind::send:
       out.send(arrival.hop, message.bytes,
                message.claim == 0 ? 0 : foreign_bit | (std::uint64_t{from} << 40) | (message.claim & handle_mask));
+      if (out.tracing) out.packets.back().from = from;
       return;
     case Kind::failed:
       fired_.clear();
@@ -310,7 +300,8 @@ void Engine::receive_claimed(const BusMessage& answer, std::int64_t now_ms, Outp
   core_.wheel.cancel(waiting.timer);
   const Directory::Owner owner{answer.member, answer.epoch};
   copy_entry(waiting.key, owner, view_.rank(waiting.request->call_id()).second, now_ms, out);
-  hand_over(std::move(waiting.request), waiting.arrival, owner, now_ms, out);
+  take_up(std::move(waiting.request), waiting.arrival, out,
+          [&](MessageRef request) { return hand_over(std::move(request), waiting.arrival, owner, now_ms, out); });
 }
 
 void Engine::transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out) {
@@ -470,7 +461,10 @@ void Engine::claim_again(std::int64_t now_ms, Output& out) {
   }
   std::erase_if(waiting_, [](const auto& entry) { return !entry.second.is_cancel; });
   claims_by_key_.clear();
-  for (Waiting& waiting : again) claim(std::move(waiting.request), waiting.arrival, now_ms, out, waiting.tries);
+  for (Waiting& waiting : again) {
+    take_up(std::move(waiting.request), waiting.arrival, out,
+            [&](MessageRef request) { return claim(std::move(request), waiting.arrival, now_ms, out, waiting.tries); });
+  }
 }
 
 }  // namespace sipfarm::sip
