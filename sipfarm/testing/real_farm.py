@@ -18,6 +18,7 @@ from sipfarm.admin.face import NotReached
 from sipfarm.admin.io.client import AdminClient, Refused
 from sipfarm.admin.views import CallView, MemberView, RegistrationView
 from sipfarm.base.net import HostPort
+from sipfarm.signaling.packet_lines import PacketLine
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.ports import PortLease
 from sipfarm.testing.processes import Child, Children
@@ -51,6 +52,8 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     nameservers: tuple[HostPort, ...] = ()
     drain_deadline_s: int = 3
     restart: bool = True
+    packet_log: bool = False
+    """Each member writes down what became of each packet."""
 
 
 class RealFarm:
@@ -138,6 +141,12 @@ class RealFarm:
             family = sample[1].removesuffix("_total")
             found[family] = found.get(family, 0.0) + float(sample[3])
         return found
+
+    def packet_lines(self, name: str) -> list[PacketLine]:
+        """What a member has written in its packet log so far."""
+        lines = (self.folder / f"packets-{name}.jsonl").read_bytes().splitlines(keepends=True)
+        decode = msgspec.json.Decoder(PacketLine).decode
+        return [decode(line) for line in lines if line.endswith(b"\n")]
 
     def total(self, metric: str) -> float:
         """A sample, added up over the members."""
@@ -266,6 +275,8 @@ class RealFarm:
         nameservers = ", ".join(f'"{server}"' for server in self.options.nameservers)
         media_first = MEDIA_FIRST + (MEDIA_PORTS * index if single else 0)
         media_last = MEDIA_FIRST + MEDIA_PORTS * (index + 1 if single else MEMBERS_MAX) - 1
+        log = f"packets-m{index + 1}.jsonl" if single else "packets.jsonl"
+        log_line = f'packet_log = "{log}"\n' if self.options.packet_log else ""
         path = self.folder / f"m{index + 1}.toml"
         path.write_text(
             f"""[farm]
@@ -274,7 +285,7 @@ store = "sqlite:farm.db"
 [member]
 name = "m{index + 1}"
 drain_deadline_s = {self.options.drain_deadline_s}
-[sip]
+{log_line}[sip]
 listen = ["udp:{sip}", "tcp:{sip}"]
 {behind}routing = "{self.options.routing}"
 trusted = ["{self.host(64)}/26"{f', "{self.host(1)}/32"' if apart else ""}]

@@ -1,6 +1,7 @@
 """SIPp as a peer of a farm: a scenario of `sipp_scenarios/` in a process, and what came of it."""
 
 import csv
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from sipfarm.testing.sockets import is_listening, udp_inodes
 
 SCENARIOS: Final = Path(__file__).resolve().parents[2] / "sipp_scenarios"
 BOUND_WITHIN_S: Final = 10.0
+TRACED: Final = re.compile(rb"-{47} [^\n]*\n\w+ message (sent|received) [(\[](\d+)[^\n]*\n\n")
+"""What stands before each message in the file that SIPp traces them to."""
 SHOWN_CHARS_MAX: Final = 4_000
 FAILURES_SHOWN_MAX: Final = 12
 
@@ -124,17 +127,20 @@ class Sipp:
         return self._child.exit_status is None
 
     @property
-    def messages(self) -> list[tuple[bool, str]]:
-        """Each message that was traced: whether it was received, and its text."""
+    def packets(self) -> list[tuple[bool, bytes]]:
+        """Each message that was traced, in order: whether it was received, and its bytes."""
         if not self._messages.exists():
             return []
-        text = "\n" + self._messages.read_text(encoding="utf-8", errors="replace")
-        found: list[tuple[bool, str]] = []
-        for part in text.split("\n-----------------------------------------------")[1:]:
-            head, _, message = part.partition("\n\n")
-            if "message" in head:
-                found.append(("received" in head, message))
-        return found
+        traced = self._messages.read_bytes()
+        return [
+            (head[1] == b"received", traced[head.end() : head.end() + int(head[2])])
+            for head in TRACED.finditer(traced)
+        ]
+
+    @property
+    def messages(self) -> list[tuple[bool, str]]:
+        """Each message that was traced: whether it was received, and its text."""
+        return [(received, wire.decode("utf-8", "replace")) for received, wire in self.packets]
 
     def told(self) -> str:
         """What it says about its failures."""
