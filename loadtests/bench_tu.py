@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import process_time_ns
 
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
-from sipfarm.signaling import headers
+from sipfarm.native import parse_credentials
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.routing import Decision, Forward, Reject
 from tests.signaling.plain_sip import (
@@ -119,7 +119,7 @@ def main() -> None:
         "REGISTER challenged": microseconds(ask, unproven * (DECISIONS * ROUNDS)),
         "REGISTER with digest, and its answer": microseconds(enroll, enrolments),
         "parsing of credentials alone": microseconds(
-            lambda made: headers.parse_credentials(made.lines[-1][1]), answered_calls
+            lambda made: parse_credentials(made.lines[-1][1]), answered_calls
         ),
     }
     for name, figure in figures.items():

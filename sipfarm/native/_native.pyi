@@ -10,6 +10,9 @@ def build_info() -> dict[str, str]:
 class Message:
     """A SIP message: wire bytes and an index (RFC 3261 §7); immutable."""
 
+    def __init__(self, wire: bytes, hop: Hop) -> None:
+        """As it came over this hop. Raises ValueError as `parse` does."""
+
     @staticmethod
     def parse(wire: bytes) -> Message:
         """
@@ -390,15 +393,121 @@ class StreamFramer:
         Kinds: message, ping (answer CRLF), crlf, error (close; bytes are the reason).
         """
 
-def parse_credentials(
-    value: str,
-) -> tuple[str, str, str, str, str, str, str, str, str] | None:
+class Credentials:
+    """The digest of an Authorization or Proxy-Authorization (RFC 7616 §3.4)."""
+
+    def __init__(
+        self,
+        username: str,
+        realm: str,
+        nonce: str,
+        uri: str,
+        response: str,
+        algorithm: str = "",
+        cnonce: str = "",
+        qop: str = "",
+        nc: str = "",
+    ) -> None: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def realm(self) -> str: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def response(self) -> str: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def cnonce(self) -> str: ...
+    @property
+    def qop(self) -> str: ...
+    @property
+    def nc(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+def parse_credentials(value: str) -> Credentials | None:
+    """The digest of an Authorization (RFC 7616 §3.4); None if malformed."""
+
+def digest_response(credentials: Credentials, ha1: str, method: str) -> str:
     """
-    (username, realm, nonce, uri, response, algorithm, cnonce, qop, nc) of an Authorization
-    (RFC 7616 §3.4); None if malformed.
+    What `response` must be for an HA1 (RFC 7616 §3.4.1), in hex; "" without one, or for an
+    algorithm that is not known.
     """
 
-def digest_response(
-    algorithm: str, ha1: str, method: str, uri: str, nonce: str, cnonce: str, qop: str, nc: str
-) -> str:
-    """RFC 7616 §3.4.1 in hex; "" for an algorithm that is not known."""
+class NonceMint:
+    """Makes and recognises digest nonces (RFC 7616 §5.4)."""
+
+    def __init__(self, keys: Iterable[bytes], member_number: int, bind_to: str) -> None: ...
+    def mint(self, source: tuple[str, int], wall_ms: int) -> str:
+        """A nonce for this source, unlike any other."""
+
+    def recognise(self, nonce: str, source: tuple[str, int]) -> bytes | None:
+        """The stamp of a nonce that a member of this farm gave to this source."""
+
+class NonceUse(enum.IntEnum):
+    FIRST = 0
+    SAME_TRANSACTION = 1
+    REPLAY = 2
+    FORGOTTEN = 3
+
+class NonceCounts:
+    """Judges nonce counts per transaction (RFC 7616 §3.4.5)."""
+
+    def __init__(self, nonces_max: int, counts_max: int) -> None: ...
+    def judge(self, stamp: bytes, count: int, transaction: int, wall_ms: int) -> NonceUse: ...
+    def expire(self, issued_before_wall_ms: int) -> None: ...
+    def __len__(self) -> int: ...
+
+class OwnAddresses:
+    """Where the farm itself is reached: all it listens on or advertises."""
+
+    def __init__(self, hosts: Iterable[str], ports: Iterable[int]) -> None:
+        """Hosts in lower case, IPv6 in brackets."""
+
+    def include(self, host: str, port: int) -> bool:
+        """Whether a URI with this host and port (0: absent) leads to the farm."""
+
+    def has_port(self, port: int) -> bool: ...
+
+def same_resource(uri: str, request_uri: str, own: OwnAddresses) -> bool:
+    """Whether the `uri` of a digest is the Request-URI (RFC 3261 §22.4 item 1)."""
+
+class DigestGuard:
+    """Finds credentials in requests and judges them (RFC 7616 §3.4)."""
+
+    def __init__(
+        self,
+        *,
+        algorithms: Iterable[str],
+        nonce_lifetime_ms: int,
+        own: OwnAddresses,
+        keys: Iterable[bytes],
+        member_number: int,
+        bind_to: str,
+        nonces_max: int,
+        counts_max: int,
+    ) -> None: ...
+    def mint(self, source: tuple[str, int], wall_ms: int) -> str:
+        """A nonce for this source, unlike any other."""
+
+    @property
+    def nonces_known(self) -> int:
+        """Of how many nonces the use is remembered."""
+
+    def find(self, request: Message, realm: str, proxy: bool) -> Credentials | int:
+        """
+        The credentials for a realm by the algorithm we like best, or the number of a Verdict.
+        """
+
+    def judge(
+        self,
+        credentials: Credentials,
+        ha1_md5: str,
+        ha1_sha256: str,
+        request: Message,
+        wall_ms: int,
+    ) -> int:
+        """The number of a Verdict."""

@@ -8,7 +8,7 @@ from sipfarm.base.net import Listen
 from sipfarm.base.secrets import FarmKeys, farm_keys
 from sipfarm.cluster.io.store import Store
 from sipfarm.config import Config
-from sipfarm.native import NameAddr, Uri
+from sipfarm.native import NameAddr, OwnAddresses, Uri
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.apps.echo import echo
@@ -17,7 +17,7 @@ from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import CacheSettings
-from sipfarm.signaling.message import OwnAddresses, Syntax
+from sipfarm.signaling.message import Syntax
 from sipfarm.signaling.registrar import Registrar, RegistrarSettings
 from sipfarm.signaling.registration import Registration
 from sipfarm.signaling.router import Router
@@ -95,6 +95,6 @@ def own_addresses(config: Config, listens: list[Listen]) -> OwnAddresses:
     if config.sip.advertise is not None:
         addresses.append(config.sip.advertise)
     return OwnAddresses(
-        frozenset([address.bracketed_host.lower() for address in addresses]),
-        frozenset([address.port for address in addresses]),
+        {address.bracketed_host.lower() for address in addresses},
+        {address.port for address in addresses},
     )

@@ -6,10 +6,9 @@ from typing import Final
 import msgspec
 
 from sipfarm.base.records import Account
+from sipfarm.native import Credentials, Message
 from sipfarm.signaling.digest import Digest, Verdict
-from sipfarm.signaling.headers import Credentials
 from sipfarm.signaling.lookups import Lookups
-from sipfarm.signaling.message import RequestView
 
 SOURCES_MAX: Final = 4_096
 
@@ -26,7 +25,7 @@ _ACCEPTED: Final = Verdict.ACCEPTED
 
 
 def authenticate(
-    request: RequestView, realm: str, digest: Digest, lookups: Lookups, *, proxy: bool
+    request: Message, realm: str, digest: Digest, lookups: Lookups, *, proxy: bool
 ) -> Identity:
     """Judge the credentials for a domain; the username may be `alice` or `alice@domain`."""
     credentials = digest.credentials(request, realm, proxy=proxy)

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from sipfarm import native
-from sipfarm.signaling.message import NameAddrView, RequestView, Syntax, UriView
+from sipfarm.native import Credentials, Message
+from sipfarm.signaling.message import NameAddrView, Syntax, UriView
 
 DIGEST_CHARS_MAX: Final = 4_096  # of one Authorization or WWW-Authenticate value
 DELTA_SECONDS_MAX: Final = 2**32 - 1
@@ -51,26 +51,6 @@ _MONTHS: Final = (
 )
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """The digest of an Authorization or Proxy-Authorization (RFC 7616 §3.4)."""
-
-    username: str
-    realm: str
-    nonce: str
-    uri: str
-    response: str
-    algorithm: str = ""
-    cnonce: str = ""
-    qop: str = ""
-    nc: str = ""
-
-    def __repr__(self) -> str:
-        return f"Credentials(username={self.username!r}, realm={self.realm!r}, response=***)"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("username", self.username), ("realm", self.realm), ("response", "***")]
-
-
 class Challenge(msgspec.Struct, frozen=True):
     """The digest challenge of a WWW-Authenticate or Proxy-Authenticate (RFC 7616 §3.3)."""
 
@@ -98,12 +78,6 @@ def _auth_params(value: str) -> dict[str, str] | None:
 def is_digest(value: str) -> bool:
     """Whether a value's scheme is Digest; other schemes are none of ours (RFC 3261 §22)."""
     return value[:_DIGEST_CHARS].lower() in ("digest ", "digest\t")
-
-
-def parse_credentials(value: str) -> Credentials | None:
-    """Read the digest of an Authorization or Proxy-Authorization (RFC 3261 §20.7)."""
-    found = native.parse_credentials(value)
-    return None if found is None else Credentials(*found)
 
 
 def format_credentials(credentials: Credentials) -> str:
@@ -181,7 +155,7 @@ def format_q(q: int) -> str:
     return f"{q // Q_MAX}.{q % Q_MAX:03}".rstrip("0").rstrip(".")
 
 
-def option_tags(request: RequestView, name: str) -> tuple[str, ...]:
+def option_tags(request: Message, name: str) -> tuple[str, ...]:
     """The option tags of Supported, Require or Proxy-Require, in lower case (RFC 3261 §20.32)."""
     return tuple([value.strip().lower() for value in request.values(name)])
 

@@ -11,9 +11,10 @@ from typing import Final, Literal, Self, TypeVar
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.limits import AOR_BYTES_MAX
 from sipfarm.base.records import Binding, Domain
+from sipfarm.native import OwnAddresses
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import UNKNOWN
-from sipfarm.signaling.message import OwnAddresses, UriView, canonical_host, is_address
+from sipfarm.signaling.message import UriView, canonical_host, is_address
 from sipfarm.signaling.tenants import Addressee, Tenants
 
 R = TypeVar("R")
@@ -90,7 +91,7 @@ class Lookups:
         phone (DESIGN §6).
         """
         host, port = canonical_host(uri.host), uri.port
-        if port and port not in self._own.ports and is_address(host):
+        if port and not self._own.has_port(port) and is_address(host):
             return None
         return self.domain(host)
 
@@ -101,7 +102,7 @@ class Lookups:
     def leads_here(self, uri: UriView) -> bool:
         """Whether a request sent to this URI comes back to the farm."""
         port = uri.port
-        if port and port not in self._own.ports and is_address(uri.host):
+        if port and not self._own.has_port(port) and is_address(uri.host):
             return False  # a phone, as nearly all contacts are
         return self.is_farm(uri) or self.domain_of(uri) is not None
 

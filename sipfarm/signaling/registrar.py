@@ -14,6 +14,7 @@ from sipfarm.base.limits import (
     URI_BYTES_MAX,
 )
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
+from sipfarm.native import Message
 from sipfarm.signaling.headers import (
     Q_MAX,
     contact_key,
@@ -29,7 +30,6 @@ from sipfarm.signaling.headers import (
 from sipfarm.signaling.lookups import Lookups
 from sipfarm.signaling.message import (
     DEFAULT_PORT,
-    RequestView,
     Syntax,
     UriView,
     is_address,
@@ -70,7 +70,7 @@ class RegistrarSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class _Frame(msgspec.Struct, frozen=True):
     """What all contacts of one REGISTER share."""
 
-    request: RequestView
+    request: Message
     aor: str
     path: tuple[str, ...]
     vias: list[str]
@@ -94,7 +94,7 @@ class Registrar:
         self._date = ""
 
     def register(
-        self, request: RequestView, aor: str, flow_mark: str, lookups: Lookups
+        self, request: Message, aor: str, flow_mark: str, lookups: Lookups
     ) -> RegisterUpdate | Reply:
         """The update that a REGISTER asks for, or why it is refused.
 
@@ -210,7 +210,7 @@ class Registrar:
 
     def answer(
         self,
-        request: RequestView,
+        request: Message,
         update: RegisterUpdate,
         outcome: RegisterOutcome,
         wall_ms: int,
@@ -237,7 +237,7 @@ class Registrar:
         return Reply(200, "", tuple(headers))
 
 
-def required_extensions(request: RequestView) -> Reply | None:
+def required_extensions(request: Message) -> Reply | None:
     """420 where a REGISTER needs what we do not know (RFC 3261 §10.3 step 2)."""
     unknown = [tag for tag in option_tags(request, "Require") if tag not in SUPPORTED]
     return unsupported(unknown) if unknown else None

@@ -3,12 +3,13 @@
 from collections.abc import Awaitable
 
 from sipfarm.base.records import Account, Application, RegisterOutcome, RegisterUpdate
+from sipfarm.native import Message, OwnAddresses
 from sipfarm.signaling.authentication import TrustedSources, authenticate
 from sipfarm.signaling.digest import Digest, Verdict
 from sipfarm.signaling.headers import parse_name_addr, parse_uri
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookups import Lookups
-from sipfarm.signaling.message import OwnAddresses, RequestView, Syntax
+from sipfarm.signaling.message import Syntax
 from sipfarm.signaling.registrar import Registrar, required_extensions
 from sipfarm.signaling.reply import Reply, unavailable
 from sipfarm.signaling.tenants import Tenants
@@ -36,7 +37,7 @@ class Registration:
         self._syntax = syntax
 
     def receive(
-        self, request: RequestView, flow_mark: str, times: tuple[int, int]
+        self, request: Message, flow_mark: str, times: tuple[int, int]
     ) -> RegisterUpdate | Reply | Awaitable[RegisterUpdate | Reply]:
         """What the store is to do, or the answer; `times` is now_ms and wall_ms."""
         lookups = Lookups(self._tenants, self._locations, self._own, times)
@@ -47,7 +48,7 @@ class Registration:
 
     def answer(
         self,
-        request: RequestView,
+        request: Message,
         update: RegisterUpdate,
         outcome: RegisterOutcome,
         times: tuple[int, int],
@@ -57,9 +58,7 @@ class Registration:
         self._locations.put(update.aor, outcome.bindings, now_ms)
         return self._registrar.answer(request, update, outcome, wall_ms)
 
-    def _decide(
-        self, request: RequestView, flow_mark: str, lookups: Lookups
-    ) -> RegisterUpdate | Reply:
+    def _decide(self, request: Message, flow_mark: str, lookups: Lookups) -> RegisterUpdate | Reply:
         aor = parse_name_addr(self._syntax, request.header("To") or "")
         uri = parse_uri(self._syntax, request.request_uri)
         if aor is None or uri is None:

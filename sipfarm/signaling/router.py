@@ -5,9 +5,9 @@ from inspect import isawaitable
 
 from sipfarm.base.errors import CapacityError, UsageError
 from sipfarm.base.limits import TARGETS_PER_REQUEST_MAX
+from sipfarm.native import Message
 from sipfarm.signaling.headers import parse_uri
 from sipfarm.signaling.lookups import Lookups, Pending
-from sipfarm.signaling.message import RequestView
 from sipfarm.signaling.reply import unavailable
 from sipfarm.signaling.routing import (
     ChallengeCaller,
@@ -27,9 +27,7 @@ class Router:
         self._parts = parts
         self._policy = policy
 
-    def decide(
-        self, request: RequestView, times: tuple[int, int]
-    ) -> Decision | Awaitable[Decision]:
+    def decide(self, request: Message, times: tuple[int, int]) -> Decision | Awaitable[Decision]:
         """Forward, Reject, Redirect, Answer or HandToTask; `times` is now_ms and wall_ms."""
         parts = self._parts
         uri = parse_uri(parts.syntax, request.request_uri)

@@ -5,12 +5,13 @@ from typing import Literal
 
 import msgspec
 
+from sipfarm.native import Message, OwnAddresses
 from sipfarm.signaling.authentication import Identity, TrustedSources, authenticate
 from sipfarm.signaling.digest import Digest, Verdict
 from sipfarm.signaling.headers import parse_name_addr
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookups import Lookups
-from sipfarm.signaling.message import NameAddrView, OwnAddresses, RequestView, Syntax, UriView
+from sipfarm.signaling.message import NameAddrView, Syntax, UriView
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.tenants import Tenants
 
@@ -138,7 +139,7 @@ class Inquiry:
     )
 
     def __init__(
-        self, parts: RoutingParts, request: RequestView, request_uri: UriView, lookups: Lookups
+        self, parts: RoutingParts, request: Message, request_uri: UriView, lookups: Lookups
     ) -> None:
         self._parts = parts
         self.request = request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 import msgspec
 
 from sipfarm.base.ids import Entropy
-from sipfarm.native import Engine, NameAddr, Output, Uri
+from sipfarm.native import Engine, NameAddr, Output, OwnAddresses, Uri
 from sipfarm.node.forwarding import Forwarding, HolderOf
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
@@ -15,7 +15,7 @@ from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import CacheSettings
-from sipfarm.signaling.message import OwnAddresses, Syntax
+from sipfarm.signaling.message import Syntax
 from sipfarm.signaling.policy import stock_policy
 from sipfarm.signaling.registrar import Registrar, RegistrarSettings
 from sipfarm.signaling.registration import Registration
@@ -115,7 +115,7 @@ def build_users(given: Given) -> Users:
     cache = CacheSettings()
     tenants, locations = Tenants(given.store, cache), Locations(given.store, cache)
     host, port = given.address
-    own = OwnAddresses(frozenset({host}), frozenset({port}))
+    own = OwnAddresses((host,), (port,))
     digest = Digest(DigestSettings(), (given.nonce_key,), given.number, own)
     trusted = TrustedSources(given.trusted)
     routing = RoutingParts(

@@ -14,13 +14,13 @@ from sipfarm.base.records import (
     RegisterUpdate,
     TargetKind,
 )
-from sipfarm.native import Message, NameAddr, Uri
+from sipfarm.native import Hop, Message, NameAddr, OwnAddresses, Uri
 from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings, answer_challenge, hash_ha1
 from sipfarm.signaling.headers import format_credentials, parse_challenge
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import CacheSettings
-from sipfarm.signaling.message import OwnAddresses, Syntax
+from sipfarm.signaling.message import Syntax
 from sipfarm.signaling.policy import stock_policy
 from sipfarm.signaling.registrar import Registrar, RegistrarSettings
 from sipfarm.signaling.registration import Registration
@@ -35,13 +35,13 @@ KEY = b"k" * 32
 NOW_MS = 1_000_000
 WALL_MS = 1_700_000_000_000
 PHONE = ("192.0.2.10", 5060)
-OWN = OwnAddresses(frozenset({"127.0.0.1", "198.51.100.1"}), frozenset({5060, 5061}))
+OWN = OwnAddresses(("127.0.0.1", "198.51.100.1"), (5060, 5061))
 
 SYNTAX = Syntax(Uri.parse, NameAddr.parse)
 
 
-class PlainRequest:
-    """A received request: a native message, and where it came from."""
+class PlainRequest(Message):
+    """A received request, and the lines it was made of."""
 
     def __init__(
         self,
@@ -52,19 +52,8 @@ class PlainRequest:
         transport: str = "udp",
     ) -> None:
         self.lines = lines
-        self.source = source
-        self.transport = transport
         head = [f"{method} {request_uri} SIP/2.0", *[f"{name}: {value}" for name, value in lines]]
-        message = Message.parse("\r\n".join([*head, "", ""]).encode())
-        self.method = message.method
-        self.request_uri = message.request_uri
-        self.call_id = message.call_id
-        self.cseq = message.cseq
-        self.from_tag = message.from_tag
-        self.to_tag = message.to_tag
-        self.header = message.header
-        self.headers = message.headers
-        self.values = message.values
+        super().__init__("\r\n".join([*head, "", ""]).encode(), Hop(transport, *source))
 
     def with_lines(self, *lines: tuple[str, str], branch: str = "") -> "PlainRequest":
         """A later request with more lines, in a transaction of its own if a branch is given."""

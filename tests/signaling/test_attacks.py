@@ -2,9 +2,8 @@
 
 import pytest
 
-from sipfarm.signaling.digest import DigestSettings
+from sipfarm.signaling.digest import CountsSettings, DigestSettings
 from sipfarm.signaling.lookup_cache import CacheSettings
-from sipfarm.signaling.nonce import CountsSettings
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.routing import Forward, HandToTask, Redirect, Reject
 from tests.signaling.plain_sip import (
@@ -208,7 +207,7 @@ def test_a_register_flood_without_passwords_leaves_nothing_behind() -> None:
         reply = member.receive(made)
         assert isinstance(reply, Reply)
         assert reply.status == 401
-    assert len(member.digest._counts) == 0
+    assert member.digest.nonces_known == 0
 
 
 def test_a_register_flood_with_a_password_keeps_the_nonce_memory_bounded() -> None:
@@ -221,7 +220,7 @@ def test_a_register_flood_with_a_password_keeps_the_nonce_memory_bounded() -> No
         value = answered(made, challenge, "alice")
         again = made.with_lines(("Authorization", value), branch=str(number))
         assert not isinstance(member.receive(again, WALL_MS + number), Reply)
-    assert len(member.digest._counts) == 50
+    assert member.digest.nonces_known == 50
 
 
 def test_a_contact_that_sends_calls_back_into_the_farm_is_refused() -> None:

@@ -4,16 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipfarm.native import Credentials, digest_response, parse_credentials, same_resource
 from sipfarm.signaling.digest import (
     Algorithm,
     Digest,
     DigestSettings,
     Verdict,
     hash_ha1,
-    response_of,
-    same_resource,
 )
-from sipfarm.signaling.headers import Credentials, parse_challenge, parse_credentials
+from sipfarm.signaling.headers import parse_challenge
 from tests.signaling.plain_sip import (
     KEY,
     OWN,
@@ -52,7 +51,7 @@ def test_response_of_rfc_7616_3_9_1() -> None:
     credentials = parse_credentials(RFC_7616_3_9_1)
     assert credentials is not None
     ha1 = hash_ha1("Mufasa", "http-auth@example.org", "Circle of Life", "SHA-256")
-    assert response_of(credentials, ha1, "GET") == credentials.response
+    assert digest_response(credentials, ha1, "GET") == credentials.response
 
 
 def test_a_challenge_has_a_header_for_each_algorithm_best_first() -> None:
@@ -160,7 +159,7 @@ def test_a_nonce_serves_a_client_without_qop_once() -> None:
     offered = parse_challenge(digest.challenge(REALM, PHONE, WALL_MS, proxy=True).headers[0][1])
     assert offered is not None
     bare = Credentials("alice", REALM, offered.nonce, blank.request_uri, "", "MD5")
-    response = response_of(bare, ALICE.ha1_md5, "INVITE")
+    response = digest_response(bare, ALICE.ha1_md5, "INVITE")
     value = (
         f'Digest username="alice", realm="{REALM}", nonce="{offered.nonce}",'
         f' uri="{blank.request_uri}", response="{response}"'

@@ -4,19 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfarm.native import Uri
+from sipfarm.native import Credentials, Uri, parse_credentials
 from sipfarm.signaling.headers import (
     DELTA_SECONDS_MAX,
     DIGEST_CHARS_MAX,
     Challenge,
-    Credentials,
     contact_key,
     format_challenge,
     format_credentials,
     format_date,
     format_q,
     parse_challenge,
-    parse_credentials,
     parse_delta_seconds,
     parse_q,
     sent_by,

@@ -6,18 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfarm.signaling.nonce import (
-    NONCE_CHARS,
-    SAME_TRANSACTION_MS,
-    CountsSettings,
-    NonceCounts,
-    NonceMint,
-    Use,
-    issued_wall_ms,
-)
+from sipfarm.native import NonceCounts, NonceMint
+from sipfarm.native import NonceUse as Use
 from tests.signaling.plain_sip import KEY, PHONE, WALL_MS
 
 OTHER_KEY = b"o" * 32
+DEFAULTS = {"nonces_max": 32_768, "counts_max": 64}
+NONCE_CHARS = 32
+SAME_TRANSACTION_MS = 32_000  # 64*T1 (RFC 3261 §17.2)
 ONE_TRANSACTION, ANOTHER_TRANSACTION = 1, 2
 
 
@@ -29,7 +25,7 @@ def test_a_nonce_is_recognised_by_another_member() -> None:
     nonce = NonceMint((KEY,), 1, "port").mint(PHONE, WALL_MS)
     found = NonceMint((KEY,), 2, "port").recognise(nonce, PHONE)
     assert found is not None
-    assert issued_wall_ms(found) == WALL_MS
+    assert int.from_bytes(found[:6]) == WALL_MS
 
 
 def test_no_two_nonces_are_equal() -> None:
@@ -83,33 +79,33 @@ def test_a_weak_key_is_refused(keys: tuple[bytes, ...]) -> None:
 
 
 def test_a_count_in_a_second_transaction_is_a_replay() -> None:
-    counts = NonceCounts(CountsSettings())
+    counts = NonceCounts(**DEFAULTS)
     assert counts.judge(stamp(), 1, ONE_TRANSACTION, WALL_MS) is Use.FIRST
     assert counts.judge(stamp(), 1, ANOTHER_TRANSACTION, WALL_MS) is Use.REPLAY
 
 
 def test_a_retransmission_is_no_replay() -> None:
-    counts = NonceCounts(CountsSettings())
+    counts = NonceCounts(**DEFAULTS)
     counts.judge(stamp(), 1, ONE_TRANSACTION, WALL_MS)
     later = WALL_MS + SAME_TRANSACTION_MS
     assert counts.judge(stamp(), 1, ONE_TRANSACTION, later) is Use.SAME_TRANSACTION
 
 
 def test_a_request_repeated_after_its_transaction_is_a_replay() -> None:
-    counts = NonceCounts(CountsSettings())
+    counts = NonceCounts(**DEFAULTS)
     counts.judge(stamp(), 1, ONE_TRANSACTION, WALL_MS)
     later = WALL_MS + SAME_TRANSACTION_MS + 1
     assert counts.judge(stamp(), 1, ONE_TRANSACTION, later) is Use.REPLAY
 
 
 def test_counts_may_skip_and_overtake() -> None:
-    counts = NonceCounts(CountsSettings())
+    counts = NonceCounts(**DEFAULTS)
     uses = [counts.judge(stamp(), count, count, WALL_MS) for count in (5, 2, 900, 3)]
     assert uses == [Use.FIRST] * 4
 
 
 def test_a_count_below_the_window_is_a_replay() -> None:
-    counts = NonceCounts(CountsSettings(counts_max=4))
+    counts = NonceCounts(nonces_max=100, counts_max=4)
     for count in range(1, 7):
         counts.judge(stamp(), count, count, WALL_MS)
     assert counts.judge(stamp(), 1, ANOTHER_TRANSACTION, WALL_MS) is Use.REPLAY
@@ -117,7 +113,7 @@ def test_a_count_below_the_window_is_a_replay() -> None:
 
 
 def test_the_memory_is_bounded_and_what_it_lost_is_not_accepted() -> None:
-    counts = NonceCounts(CountsSettings(nonces_max=8))
+    counts = NonceCounts(nonces_max=8, counts_max=64)
     for number in range(20):
         counts.judge(stamp(WALL_MS + number, number), 1, ONE_TRANSACTION, WALL_MS)
     assert len(counts) == 8
@@ -128,7 +124,7 @@ def test_the_memory_is_bounded_and_what_it_lost_is_not_accepted() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)), max_size=60))
 def test_no_count_is_accepted_in_two_transactions(uses: list[tuple[int, int, int]]) -> None:
-    counts = NonceCounts(CountsSettings(nonces_max=2, counts_max=3))
+    counts = NonceCounts(nonces_max=2, counts_max=3)
     accepted: dict[tuple[int, int], int] = {}
     for number, count, transaction in uses:
         use = counts.judge(stamp(WALL_MS + number, number), count, transaction, WALL_MS)
@@ -137,7 +133,7 @@ def test_no_count_is_accepted_in_two_transactions(uses: list[tuple[int, int, int
 
 
 def test_expired_nonces_leave_the_memory() -> None:
-    counts = NonceCounts(CountsSettings())
+    counts = NonceCounts(**DEFAULTS)
     counts.judge(stamp(), 1, ONE_TRANSACTION, WALL_MS)
     counts.judge(stamp(WALL_MS + 10), 1, ONE_TRANSACTION, WALL_MS)
     counts.expire(WALL_MS + 10)

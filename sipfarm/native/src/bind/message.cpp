@@ -68,10 +68,11 @@ nb::list all_values(const ReceivedMessage& self, std::string_view name) {
   return out;
 }
 
-ReceivedMessage parse_message(nb::bytes wire) {
+ReceivedMessage parse_message(nb::bytes wire, const net::Hop& hop) {
   static sip::MessagePool pool;
   bool ok = false;
   ReceivedMessage out;
+  out.hop = hop;
   out.message = pool.parse({wire.c_str(), wire.size()}, ok);
   if (!ok) {
     const sip::ParseFailure& failure = out.message->failure();
@@ -170,7 +171,9 @@ void append_header_lines(std::string& out, nb::handle pairs) {
 
 void bind_message(nb::module_& module) {
   nb::class_<ReceivedMessage>(module, "Message", "A SIP message: wire bytes and an index (RFC 3261 §7); immutable.")
-      .def_static("parse", &parse_message, nb::arg("wire"), "Raises ValueError with the status an answer would carry and the reason.")
+      .def("__init__", [](ReceivedMessage* self, nb::bytes wire, const net::Hop& hop) { new (self) ReceivedMessage(parse_message(wire, hop)); },
+           nb::arg("wire"), nb::arg("hop"), "As it came over this hop. Raises ValueError as `parse` does.")
+      .def_static("parse", [](nb::bytes wire) { return parse_message(wire, {}); }, nb::arg("wire"), "Raises ValueError with the status an answer would carry and the reason.")
       .def_prop_ro("is_request", [](const ReceivedMessage& self) { return self.message->is_request(); })
       .def_prop_ro("method", [](const ReceivedMessage& self) { return to_str(self.message->method_text()); })
       .def_prop_ro("request_uri", [](const ReceivedMessage& self) { return to_str(self.message->request_uri()); })

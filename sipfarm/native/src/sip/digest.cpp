@@ -113,9 +113,12 @@ void append_hash(std::string& out, DigestAlgorithm algorithm, std::string_view b
 
 }  // namespace
 
+bool is_digest(std::string_view value) noexcept {
+  return value.size() > scheme.size() && text::iequals(value.substr(0, scheme.size()), scheme) && is_blank(value[scheme.size()]);
+}
+
 std::optional<Credentials> parse_credentials(std::string_view value) {
-  if (value.size() > value_bytes_max || value.size() <= scheme.size()) return std::nullopt;
-  if (!text::iequals(value.substr(0, scheme.size()), scheme) || !is_blank(value[scheme.size()])) return std::nullopt;
+  if (value.size() > value_bytes_max || !is_digest(value)) return std::nullopt;
   constexpr std::array<std::string_view, 9> known = {"username", "realm", "nonce", "uri", "response", "algorithm", "cnonce", "qop", "nc"};
   std::array<std::string_view, known.size()> found{};
   unsigned seen = 0;

@@ -8,21 +8,25 @@
 
 namespace sipfarm::sip {
 
-/// The digest of an Authorization or Proxy-Authorization (RFC 7616 §3.4); the views look into the value.
+/// The digest of an Authorization or Proxy-Authorization (RFC 7616 §3.4).
 struct Credentials {
   std::string username;  // without escapes, as the realm
   std::string realm;
-  std::string_view nonce;
-  std::string_view uri;
-  std::string_view response;
-  std::string_view algorithm;  // "" where absent, as the following
-  std::string_view cnonce;
-  std::string_view qop;
-  std::string_view nc;
+  std::string nonce;
+  std::string uri;
+  std::string response;
+  std::string algorithm;  // "" where absent, as the following
+  std::string cnonce;
+  std::string qop;
+  std::string nc;
+
+  friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
 /// Reads a value; nothing for another scheme, or one that is malformed or names a parameter twice (RFC 7616 §3.4).
 std::optional<Credentials> parse_credentials(std::string_view value);
+/// Whether a value's scheme is Digest; other schemes are none of ours (RFC 3261 §22).
+bool is_digest(std::string_view value) noexcept;
 
 enum class DigestAlgorithm : std::uint8_t { md5, sha256 };
 
