@@ -2,6 +2,7 @@
 
 from sipfarm.native._native import (
     Batch,
+    BindingWriter,
     Credentials,
     DigestGuard,
     Engine,
@@ -20,6 +21,7 @@ from sipfarm.native._native import (
     StreamFramer,
     UdpPort,
     Uri,
+    apply_register,
     build_info,
     digest_response,
     parse_credentials,
@@ -29,6 +31,7 @@ from sipfarm.native._native import (
 
 __all__ = [
     "Batch",
+    "BindingWriter",
     "Credentials",
     "DigestGuard",
     "Engine",
@@ -47,6 +50,7 @@ __all__ = [
     "StreamFramer",
     "UdpPort",
     "Uri",
+    "apply_register",
     "build_info",
     "digest_response",
     "parse_credentials",

@@ -511,3 +511,35 @@ class DigestGuard:
         wall_ms: int,
     ) -> int:
         """The number of a Verdict."""
+
+def apply_register(
+    stored: bytes | None, update: bytes, wall_ms: int
+) -> tuple[int, bytes | None, bytes | None, int]:
+    """
+    (status, live bindings or None: the update's one contact, new value or None: unchanged, when
+    that is dead).
+    """
+
+class BindingWriter:
+    """A thread that applies register updates to the cells of a SQLite file."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def error(self) -> str:
+        """Why the file cannot be used, "" where it can."""
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when outcomes can be taken."""
+
+    def submit(
+        self, ticket: int, aor: str, update: bytes, wall_ms: int, timeout_ms: int
+    ) -> None: ...
+    def take(self) -> list[tuple[int, int, bytes | None, str]]:
+        """
+        (ticket, status, live bindings or None: the update's one contact, error) of each update that
+        is done.
+        """
+
+    def close(self) -> None:
+        """Finish what was submitted, and end the thread."""

@@ -28,7 +28,7 @@ class MemoryStore:
         self._domains: dict[str, Domain] = {}
         self._accounts: dict[tuple[str, str], Account] = {}
         self._applications: dict[tuple[str, str], Application] = {}
-        self._registrations: dict[str, registration.Registration] = {}
+        self._registrations: dict[str, bytes] = {}
         self._members: dict[int, MemberRecord] = {}
 
     def add(self, *records: Domain | Account | Application) -> None:
@@ -44,9 +44,9 @@ class MemoryStore:
     def bind(self, *bindings: Binding) -> None:
         """Put bindings there as if they had been registered."""
         for binding in bindings:
-            known = self._registrations.get(binding.aor, registration.Registration())
-            self._registrations[binding.aor] = msgspec.structs.replace(
-                known, bindings=(*known.bindings, binding)
+            known = registration.decode(self._registrations.get(binding.aor))
+            self._registrations[binding.aor] = registration.encode(
+                msgspec.structs.replace(known, bindings=(*known.bindings, binding))
             )
 
     # Names and bindings.
@@ -72,16 +72,15 @@ class MemoryStore:
 
     async def bindings(self, aor: str, wall_ms: int) -> tuple[Binding, ...]:
         self._check()
-        known = self._registrations.get(aor)
-        return () if known is None else registration.live_bindings(known, wall_ms)
+        known = registration.decode(self._registrations.get(aor))
+        return registration.live_bindings(known, wall_ms)
 
     async def register(self, update: RegisterUpdate, wall_ms: int) -> RegisterOutcome:
         self._check()
-        known = self._registrations.get(update.aor, registration.Registration())
-        after, outcome = registration.register(known, update, wall_ms)
-        if after is not None:
-            self._registrations[update.aor] = after
-        return outcome
+        done = registration.register(self._registrations.get(update.aor), update, wall_ms)
+        if done.value is not None:
+            self._registrations[update.aor] = done.value
+        return done.outcome
 
     # Members.
 

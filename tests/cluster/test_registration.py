@@ -1,5 +1,7 @@
 """The REGISTER rules themselves, against a dumb model and against what phones may expect."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,6 +9,7 @@ from sipfarm.base.records import Binding, RegisterUpdate, Removal
 from sipfarm.cluster.registration import (
     SUPERSEDED_MAX,
     SUPERSEDED_MS,
+    CorruptRecord,
     Registration,
     decode,
     encode,
@@ -57,12 +60,18 @@ class Farm:
         self.registration = Registration()
 
     def take(self, update: RegisterUpdate, at: int = NOW) -> str:
-        after, outcome = register(self.registration, update, at)
-        if after is not None:
-            self.registration = decode(encode(after))
-        assert outcome.bindings == live_bindings(self.registration, at)
-        assert (after is not None) <= (outcome.status == "applied")
-        return outcome.status
+        done = register(encode(self.registration), update, at)
+        if done.value is not None:
+            self.registration = decode(done.value)
+            assert done.dead_at_wall_ms == max(
+                *(b.expires_at_wall_ms for b in self.registration.bindings),
+                *(s.until_wall_ms for s in self.registration.superseded),
+                0,
+                0,
+            )
+        assert done.outcome.bindings == live_bindings(self.registration, at)
+        assert (done.value is not None) <= (done.outcome.status == "applied")
+        return done.outcome.status
 
     def contacts(self, at: int = NOW) -> list[str]:
         return [b.contact for b in live_bindings(self.registration, at)]
@@ -283,3 +292,17 @@ def test_in_any_order_and_number_of_deliveries_the_last_register_of_a_phone_hold
         farm.take(update)
     expected = [len(acts)] if acts[-1] is add else []
     assert [b.cseq for b in farm.registration.bindings] == expected
+
+
+@pytest.mark.parametrize("stored", [b"\xc0", b"\x91\x90", b"\x92\x91\xa1a\x90", b"\x92\x90"])
+def test_what_is_no_registration_is_told_and_not_overwritten(stored: bytes) -> None:
+    with pytest.raises(CorruptRecord):
+        register(stored, add("a", "x", 1), NOW)
+
+
+def test_fields_of_a_later_release_are_kept() -> None:
+    later = ["x" * 40, b"bytes", {"a": [-1, -1_000]}, 2.5, None, True]
+    old = [*msgspec.structs.astuple(bind("a", "x", 1)), *later]
+    done = register(msgspec.msgpack.encode(([old], [], later)), add("b", "y", 1), NOW)
+    assert done.value is not None
+    assert msgspec.msgpack.decode(done.value)[0][0][-len(later) :] == later

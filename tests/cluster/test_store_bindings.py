@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sipfarm.base.errors import UsageError
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
 from sipfarm.cluster.io.store import Store, open_store
-from sipfarm.cluster.registration import Registration, register
+from sipfarm.cluster.registration import register
 
 NOW = 1_000_000
 LATER = NOW + 3_600_000
@@ -197,14 +197,14 @@ def test_the_store_agrees_with_the_rules_applied_in_memory(
     """Several addresses-of-record at once, so that batches mix changed and unchanged ones."""
 
     async def one(store: Store, aor: str, history: list[tuple[str, str, str, int, int]]) -> None:
-        wall_ms, model = NOW, Registration()
+        wall_ms, model = NOW, None
         for step in history:
             wall_ms += step[4]
             update = step_update(aor, step, wall_ms)
-            after, expected = register(model, update, wall_ms)
-            model = after or model
-            assert await store.register(update, wall_ms) == expected
-            assert await store.bindings(aor, wall_ms) == expected.bindings
+            expected = register(model, update, wall_ms)
+            model = expected.value or model
+            assert await store.register(update, wall_ms) == expected.outcome
+            assert await store.bindings(aor, wall_ms) == expected.outcome.bindings
 
     run = next(EXAMPLES)
 

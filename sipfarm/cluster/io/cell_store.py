@@ -1,8 +1,7 @@
 """The store over cells: each noun's cells, and the pure function that decides each change."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -55,17 +54,20 @@ _decode_snapshot: Final = msgspec.msgpack.Decoder(Snapshot).decode
 _decode_int: Final = msgspec.msgpack.Decoder(int).decode
 
 
-class CellStore:
-    """Implements Store over any Cells."""
+Register: TypeAlias = Callable[[RegisterUpdate, int], Awaitable[RegisterOutcome]]
 
-    def __init__(self, cells: Cells) -> None:
+
+class CellStore:
+    """Implements Store over any Cells. Bindings are cells too; `register` says who changes them."""
+
+    def __init__(self, cells: Cells, register: Register) -> None:
         self._cells = cells
+        self._register = register
 
     # --- bindings
 
     def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]:
-        key = CellKey(REGISTRATION, update.aor, "")
-        return self._cells.transact((key,), partial(_decide_register, update, wall_ms))
+        return self._register(update, wall_ms)
 
     async def bindings(self, aor: str, wall_ms: int) -> tuple[Binding, ...]:
         (value,) = await self._cells.read((CellKey(REGISTRATION, aor, ""),))
@@ -269,13 +271,17 @@ class CellStore:
         return await self._cells.purge(wall_ms, limit)
 
 
-def _decide_register(
-    update: RegisterUpdate, wall_ms: int, values: Values
-) -> Verdict[RegisterOutcome]:
-    after, outcome = registration.register(registration.decode(values[0]), update, wall_ms)
-    if after is None:
-        return (None,), outcome
-    return (Put(registration.encode(after), after.dead_at_wall_ms(), wall_ms),), outcome
+def register_in_cells(
+    cells: Cells, update: RegisterUpdate, wall_ms: int
+) -> Awaitable[RegisterOutcome]:
+    """Apply a REGISTER by a change of its cell."""
+
+    def decide(values: Values) -> Verdict[RegisterOutcome]:
+        done = registration.register(values[0], update, wall_ms)
+        write = None if done.value is None else Put(done.value, done.dead_at_wall_ms, wall_ms)
+        return (write,), done.outcome
+
+    return cells.transact((CellKey(REGISTRATION, update.aor, ""),), decide)
 
 
 def _member_key(number: int) -> CellKey:

@@ -7,6 +7,7 @@ write may be repeated safely.
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from sipfarm.base.records import (
     Snapshot,
 )
 from sipfarm.cluster.domain_contents import NameConflict
-from sipfarm.cluster.io.cell_store import CellStore
+from sipfarm.cluster.io.cell_store import CellStore, register_in_cells
 from sipfarm.cluster.io.cells import StoreError, StoreUnavailable
 
 __all__ = [
@@ -183,15 +184,20 @@ async def open_store(
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        from sipfarm.cluster.io.store_sqlite import open_sqlite
+        from sipfarm.cluster.io.sqlite_bindings import open_bindings
+        from sipfarm.cluster.io.store_sqlite import open_sqlite, path_of
 
-        async with open_sqlite(url.removeprefix("sqlite:"), timeout_s=timeout_s) as cells:
-            yield CellStore(cells)
+        path = path_of(url)
+        async with (
+            open_sqlite(path, timeout_s=timeout_s) as cells,
+            open_bindings(path, timeout_s=timeout_s) as bindings,
+        ):
+            yield CellStore(cells, bindings.register)
     elif scheme in REDIS_SCHEMES:
         from sipfarm.cluster.io.store_redis import open_redis
 
         async with open_redis(url, farm=farm, timeout_s=timeout_s) as cells:
-            yield CellStore(cells)
+            yield CellStore(cells, partial(register_in_cells, cells))
     else:
         allowed = ", ".join(f"{known}://" for known in REDIS_SCHEMES)
         raise StartError(f"store {scheme or url}: allowed are sqlite:PATH, {allowed}")

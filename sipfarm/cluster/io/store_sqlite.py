@@ -179,14 +179,20 @@ class SqliteCells:
         return await self._writer.ask(_Purge(wall_ms, limit))
 
 
-@asynccontextmanager
-async def open_sqlite(path: str, *, timeout_s: float) -> AsyncGenerator[SqliteCells]:
-    """Open or make the file, bring its schema up to date, and close it at the end."""
+def path_of(url: str) -> str:
+    """The file that `sqlite:PATH` names."""
+    path = url.removeprefix("sqlite:")
     path = "/" + path.lstrip("/") if path.startswith("//") else path
     if not path or path == ":memory:":
         raise StartError(
             "store sqlite: a path is needed, since the members of a machine share the file"
         )
+    return path
+
+
+@asynccontextmanager
+async def open_sqlite(path: str, *, timeout_s: float) -> AsyncGenerator[SqliteCells]:
+    """Open or make the file, bring its schema up to date, and close it at the end."""
     cells = SqliteCells(path, timeout_s)
     await cells.start()
     interval_s = sys.getswitchinterval()

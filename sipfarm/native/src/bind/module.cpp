@@ -16,6 +16,7 @@ NB_MODULE(_native, module) {
   bind_net(module);
   bind_media(module);
   bind_engine(module);
+  bind_store(module);
 }
 
 }  // namespace sipfarm::bind
