@@ -25,6 +25,8 @@ from sipfarm.native._native import (
     build_info,
     digest_response,
     parse_credentials,
+    read_contacts,
+    read_registrant,
     same_resource,
     siphash,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "build_info",
     "digest_response",
     "parse_credentials",
+    "read_contacts",
+    "read_registrant",
     "same_resource",
     "siphash",
 ]

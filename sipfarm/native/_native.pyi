@@ -543,3 +543,39 @@ class BindingWriter:
 
     def close(self) -> None:
         """Finish what was submitted, and end the thread."""
+
+def read_registrant(
+    request: Message, own: OwnAddresses
+) -> tuple[bool, str, str, str, bool, list[str]] | str:
+    """
+    Whom a REGISTER is for (RFC 3261 §10.3), or what is malformed in it.
+
+    Whether To has a sip or sips URI, its canonical user, its host, the host of the Request-URI,
+    whether that is one of our addresses, the option tags of Require. Hosts are in lower case, ""
+    for an IP address with a port that is not ours: a phone.
+    """
+
+def read_contacts(
+    request: Message, own: OwnAddresses, contacts_max: int
+) -> tuple[
+    int,
+    bool,
+    int,
+    tuple[str, ...],
+    bool,
+    bool,
+    bool,
+    bool,
+    str,
+    str,
+    list[tuple[int, str, str, str, bool, int, int, str, int, bool]],
+]:
+    """
+    What a REGISTER binds (RFC 3261 §10.3).
+
+    How many contacts there are, whether one is `*`, the Expires header (-1: none, or malformed),
+    the Path and whether it is well-formed, whether its last hop does outbound, whether the phone
+    does, whether no proxy stands in between, the source ("udp:192.0.2.1:5060"), User-Agent, and of
+    each contact: fitness, URI, key, host (see `read_registrant`), whether that is ours, expires
+    (-1: none), q in thousandths, instance, reg-id (0: none), whether it can be believed.
+    """

@@ -71,7 +71,7 @@ def deciders(config: Config, store: Store, number: int, listens: list[Listen]) -
         own,
     )
     trusted = TrustedSources(tuple([str(network) for network in config.sip.trusted]))
-    registrar = Registrar(RegistrarSettings(), SYNTAX)
+    registrar = Registrar(RegistrarSettings(), own)
     parts = RoutingParts(
         tenants=tenants,
         locations=locations,
@@ -82,7 +82,7 @@ def deciders(config: Config, store: Store, number: int, listens: list[Listen]) -
         settings=PolicySettings(tasks=frozenset(TASKS), media=config.media.mode),
     )
     return Deciders(
-        Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),
+        Registration(registrar, digest, trusted, (tenants, locations), own),
         Router(parts, load_policy(config.sip.routing)),
         tenants,
         locations,

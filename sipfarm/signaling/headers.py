@@ -13,7 +13,6 @@ from sipfarm.native import Credentials, Message
 from sipfarm.signaling.message import NameAddrView, Syntax, UriView
 
 DIGEST_CHARS_MAX: Final = 4_096  # of one Authorization or WWW-Authenticate value
-DELTA_SECONDS_MAX: Final = 2**32 - 1
 Q_MAX: Final = 1_000
 
 # One auth-param and its comma (RFC 7235 §2.1), or all that is left of a value which has none.
@@ -28,12 +27,6 @@ _AUTH_PARAM_NAMES: Final = frozenset(
 )
 _DIGEST_CHARS: Final = len("Digest ")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-_Q: Final = re.compile(r"[ \t]*(?:0(?:\.(\d{0,3}))?|1(?:\.0{0,3})?)[ \t]*")
-_SENT_BY: Final = re.compile(
-    r"[ \t]*SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*[^\s;]+[ \t]+"
-    r"(\[[^\]\s]*\]|[^\s;:,\[\]]+)[ \t]*(?::[ \t]*(\d{1,5}))?[ \t]*(?:[;,]|\Z)",
-    re.IGNORECASE,
-)
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = (
     "Jan",
@@ -131,25 +124,6 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def parse_delta_seconds(text: str) -> int | None:
-    """Read delta-seconds; what is too large counts as the largest (RFC 3261 §20.19)."""
-    text = text.strip(" \t")
-    if not text.isascii() or not text.isdigit():
-        return None
-    digits = text.lstrip("0") or "0"
-    return min(int(digits), DELTA_SECONDS_MAX) if len(digits) <= 10 else DELTA_SECONDS_MAX
-
-
-def parse_q(text: str) -> int | None:
-    """Read a qvalue as thousandths (RFC 3261 §25.1)."""
-    found = _Q.fullmatch(text)
-    if found is None:
-        return None
-    if text.lstrip(" \t")[0] == "1":
-        return Q_MAX
-    return int((found[1] or "").ljust(3, "0"))
-
-
 def format_q(q: int) -> str:
     """Write thousandths as a qvalue."""
     return f"{q // Q_MAX}.{q % Q_MAX:03}".rstrip("0").rstrip(".")
@@ -174,28 +148,6 @@ def parse_uri(syntax: Syntax, text: str) -> UriView | None:
         return syntax.uri(text)
     except ValueError:
         return None
-
-
-def sent_by(via: str) -> tuple[str, int] | None:
-    """Host and port (0: absent) of the first via-parm (RFC 3261 §20.42)."""
-    found = _SENT_BY.match(via)
-    return None if found is None else (found[1].lower(), int(found[2] or 0))
-
-
-def contact_key(uri: UriView) -> str:
-    """The text by which two contacts are told apart (RFC 3261 §10.3 step 7).
-
-    Deviation: equality by RFC 3261 §19.1.4 is not transitive (a parameter on one side only is
-    passed over), so no key can give it; here every parameter counts. Phones that tell lines apart
-    by a parameter of their own keep them apart.
-    """
-    scheme, number = uri.scheme, uri.port
-    if scheme not in ("sip", "sips"):
-        return uri.text
-    port = f":{number}" if number else ""
-    params = uri.params
-    tail = "".join([f";{name}={params[name].lower()}" for name in sorted(params)]) if params else ""
-    return f"{scheme}{uri.aor()[3:]}{port}{tail}"
 
 
 def quoted(text: str) -> str:

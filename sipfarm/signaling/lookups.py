@@ -5,7 +5,7 @@ A decision is a plain function. Where the caches cannot answer it, the question 
 nothing of waiting, and an answer once given to a decision stays the same for it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Literal, Self, TypeVar
 
 from sipfarm.base.errors import CapacityError
@@ -125,18 +125,10 @@ class Lookups:
             found = await self._locations.fetch(scope, self.now_ms, self.wall_ms)
         self._found[pending.question] = found
 
-    def run(
-        self, decide: Callable[[], R], refuse: Callable[[CapacityError], R]
-    ) -> R | Awaitable[R]:
-        """Decide at once where the caches suffice, else later; refuse if records cannot be had."""
-        try:
-            return decide()
-        except Pending as pending:
-            return self._run_later(decide, refuse, pending.bare())
-
-    async def _run_later(
+    async def run_later(
         self, decide: Callable[[], R], refuse: Callable[[CapacityError], R], pending: Pending
     ) -> R:
+        """Decide where the caches do not suffice; refuse if records cannot be had."""
         while True:
             try:
                 await self.settle(pending)

@@ -11,37 +11,22 @@ from sipfarm.base.limits import (
     BINDINGS_PER_AOR_MAX,
     CONTACTS_PER_REGISTER_MAX,
     PATH_PER_BINDING_MAX,
-    URI_BYTES_MAX,
 )
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
-from sipfarm.native import Message
-from sipfarm.signaling.headers import (
-    Q_MAX,
-    contact_key,
-    format_date,
-    format_q,
-    option_tags,
-    parse_delta_seconds,
-    parse_name_addr,
-    parse_q,
-    quoted,
-    sent_by,
-)
+from sipfarm.native import Message, OwnAddresses, read_contacts
+from sipfarm.signaling.headers import Q_MAX, format_date, format_q, quoted
 from sipfarm.signaling.lookups import Lookups
-from sipfarm.signaling.message import (
-    DEFAULT_PORT,
-    Syntax,
-    UriView,
-    is_address,
-)
-from sipfarm.signaling.reply import Reply, unsupported
+from sipfarm.signaling.reply import Reply
 
 SUPPORTED: Final = ("path", "outbound")
 _SUPPORTED_HEADER: Final = ("Supported", ", ".join(SUPPORTED))
-MALFORMED_EXPIRES_S: Final = 3_600  # RFC 3261 §20.10
 REG_ID_MAX: Final = 2**31 - 1  # RFC 5626 §4.2
 USER_AGENT_CHARS_MAX: Final = 128
 INSTANCE_CHARS_MAX: Final = 256
+
+
+ContactFacts = tuple[int, str, str, str, bool, int, int, str, int, bool]
+"""One contact as `read_contacts` tells it; register_request.hpp says what its facts are."""
 
 
 class RegistrarSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,29 +52,38 @@ class RegistrarSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(f"bindings_max must be in 1..{BINDINGS_PER_AOR_MAX}")
 
 
+# How `read_contacts` tells a contact's fitness.
+_FIT, _MALFORMED, _NO_SIP_URI, _NO_REQUEST_URI = range(4)
+_UNFIT: Final = {
+    _MALFORMED: Reply(400, "Malformed Contact"),
+    _NO_SIP_URI: Reply(403, "Contact Is No SIP URI"),
+    _NO_REQUEST_URI: Reply(400, "Contact Fits No Request-URI"),  # RFC 3261 §19.1.5: no headers
+}
+
+
 class _Frame(msgspec.Struct, frozen=True):
     """What all contacts of one REGISTER share."""
 
-    request: Message
     aor: str
-    path: tuple[str, ...]
-    vias: list[str]
-    flow_mark: str
+    call_id: str
+    cseq: int
     expires_s: int
+    path: tuple[str, ...]
+    edge_does_outbound: bool
+    supports_outbound: bool
+    is_direct: bool
+    source: str  # "udp:192.0.2.1:5060"
+    flow_mark: str
+    user_agent: str
     lookups: Lookups
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether no proxy stands in between: the source is the phone's own, or its NAT's."""
-        return len(self.vias) <= 1 and not self.path
 
 
 class Registrar:
     """Steps 6 to 8 of RFC 3261 §10.3; who may register what was settled before."""
 
-    def __init__(self, settings: RegistrarSettings, syntax: Syntax) -> None:
+    def __init__(self, settings: RegistrarSettings, own: OwnAddresses) -> None:
         self._settings = settings
-        self._syntax = syntax
+        self._own = own
         self._date_s = -1  # the second that `_date` is the text of
         self._date = ""
 
@@ -100,112 +94,102 @@ class Registrar:
 
         `flow_mark` names the flow it came over at this member; "" where there is none to name.
         """
-        values = request.values("Contact")
-        if not values:
-            return RegisterUpdate(aor, request.call_id, request.cseq)
-        if len(values) > CONTACTS_PER_REGISTER_MAX:
-            return Reply(403, "Too Many Contacts")
-        expires = request.header("Expires")
-        expires_s = None if expires is None else parse_delta_seconds(expires)
-        if "*" in values:
-            if len(values) > 1 or expires_s != 0:
-                return Reply(400, "Contact * Needs Expires 0 And No Other Contact")
-            return RegisterUpdate(aor, request.call_id, request.cseq, wildcard=True)
-        path = tuple(request.values("Path"))
-        refusal = self._unfit_path(path) if path else None
-        if refusal is not None:
-            return refusal
-        frame = _Frame(
-            request,
-            aor,
+        (
+            count,
+            has_wildcard,
+            expires_s,
             path,
-            request.values("Via"),
+            path_is_well_formed,
+            edge_does_outbound,
+            supports_outbound,
+            is_direct,
+            source,
+            user_agent,
+            found,
+        ) = read_contacts(request, self._own, CONTACTS_PER_REGISTER_MAX)
+        call_id, cseq = request.call_id, request.cseq
+        if not count:
+            return RegisterUpdate(aor, call_id, cseq)
+        if count > CONTACTS_PER_REGISTER_MAX:
+            return Reply(403, "Too Many Contacts")
+        if has_wildcard:
+            if count > 1 or expires_s != 0:
+                return Reply(400, "Contact * Needs Expires 0 And No Other Contact")
+            return RegisterUpdate(aor, call_id, cseq, wildcard=True)
+        if len(path) > PATH_PER_BINDING_MAX:
+            return Reply(400, "Path Too Long")
+        if not path_is_well_formed:
+            return Reply(400, "Malformed Path")
+        frame = _Frame(
+            aor,
+            call_id,
+            cseq,
+            self._settings.expires_default_s if expires_s < 0 else expires_s,
+            path,
+            edge_does_outbound,
+            supports_outbound,
+            is_direct,
+            source,
             flow_mark,
-            self._settings.expires_default_s if expires_s is None else expires_s,
+            user_agent[:USER_AGENT_CHARS_MAX],
             lookups,
         )
         contacts: list[Binding] = []
         removals: list[Removal] = []
-        for value in values:
-            one = self._contact(value, frame)
-            if isinstance(one, Reply):
-                return one
+        for facts in found:
+            one = self._contact(facts, frame)
             if isinstance(one, Binding):
                 contacts.append(one)
-            else:
+            elif isinstance(one, Removal):
                 removals.append(one)
-        if len(values) > 1:
-            if len({one.contact_key for one in (*contacts, *removals)}) < len(values):
+            else:
+                return one
+        if count > 1:
+            if len({one.contact_key for one in (*contacts, *removals)}) < count:
                 return Reply(400, "Contact Given Twice")
             if len(contacts) > 1 and any(contact.reg_id for contact in contacts):
                 return Reply(400, "Only One Contact With reg-id")  # RFC 5626 §6
+        bindings_max = self._settings.bindings_max
         return RegisterUpdate(
-            aor,
-            request.call_id,
-            request.cseq,
-            tuple(contacts),
-            tuple(removals),
-            max_bindings=self._settings.bindings_max,
+            aor, call_id, cseq, tuple(contacts), tuple(removals), False, bindings_max
         )
 
-    def _unfit_path(self, path: tuple[str, ...]) -> Reply | None:
-        if len(path) > PATH_PER_BINDING_MAX:
-            return Reply(400, "Path Too Long")
-        if any(parse_name_addr(self._syntax, hop) is None for hop in path):
-            return Reply(400, "Malformed Path")
-        return None
-
-    def _reg_id(self, text: str, frame: _Frame) -> int | Reply:
-        """The reg-id; 0 where it stands without its conditions (RFC 5626 §6)."""
-        reg_id = parse_delta_seconds(text) or 0
-        if not reg_id or "outbound" not in option_tags(frame.request, "Supported"):
-            return 0
-        if frame.is_direct:
-            return reg_id if reg_id <= REG_ID_MAX else 0
-        edge = parse_name_addr(self._syntax, frame.path[-1]) if frame.path else None
-        if edge is None or "ob" not in edge.uri.params:
-            return Reply(439)  # the first hop does not do outbound
-        return reg_id if reg_id <= REG_ID_MAX else 0
-
-    def _contact(self, value: str, frame: _Frame) -> Binding | Removal | Reply:
-        contact = parse_name_addr(self._syntax, value)
-        if contact is None:
-            return Reply(400, "Malformed Contact")
-        uri, params = contact.uri, contact.params
-        refusal = _unfit(uri, frame.lookups)
-        if refusal is not None:
-            return refusal
-        instance_id = params.get("+sip.instance", "")[:INSTANCE_CHARS_MAX]
-        reg_id = self._reg_id(params["reg-id"], frame) if "reg-id" in params and instance_id else 0
-        if isinstance(reg_id, Reply):
-            return reg_id
-        expires_s = frame.expires_s
-        if "expires" in params:
-            given_s = parse_delta_seconds(params["expires"])
-            expires_s = MALFORMED_EXPIRES_S if given_s is None else given_s
-        key = contact_key(uri)
+    def _contact(self, facts: ContactFacts, frame: _Frame) -> Binding | Removal | Reply:
+        fitness, uri, key, host, is_farm, given_s, q, instance_id, reg_id, is_believed = facts
+        if fitness != _FIT:
+            return _UNFIT[fitness]
+        if is_farm or (host and frame.lookups.domain(host) is not None):
+            return Reply(403, "Contact Leads Back")
+        if instance_id:
+            instance_id = instance_id[:INSTANCE_CHARS_MAX]
+        if reg_id:
+            outbound = _outbound(reg_id, instance_id, frame)
+            if isinstance(outbound, Reply):
+                return outbound
+            reg_id = outbound
+        expires_s = frame.expires_s if given_s < 0 else given_s
         if expires_s == 0:
             return Removal(key, instance_id, reg_id)
         settings = self._settings
         if expires_s < settings.expires_min_s:
             return Reply(423, "", (("Min-Expires", str(settings.expires_min_s)),))
-        flow = _flow(uri, frame, outbound=reg_id > 0)
-        q = parse_q(params["q"]) if "q" in params else Q_MAX
-        request = frame.request
+        # Where the phone is reached: over a stream that is the connection, over UDP its Contact
+        # where that can be believed; behind another proxy the Path tells (RFC 5626 §3.1).
+        flow = frame.source if frame.is_direct and (reg_id or not is_believed) else ""
         return Binding(
             frame.aor,
-            uri.text,
+            uri,
             key,
-            request.call_id,
-            request.cseq,
+            frame.call_id,
+            frame.cseq,
             frame.lookups.wall_ms + min(expires_s, settings.expires_max_s) * 1_000,
             instance_id,
             reg_id,
             frame.path,
-            Q_MAX if q is None else q,
+            q,
             flow,
             frame.flow_mark if flow else "",
-            (request.header("User-Agent") or "")[:USER_AGENT_CHARS_MAX],
+            frame.user_agent,
         )
 
     def answer(
@@ -237,66 +221,13 @@ class Registrar:
         return Reply(200, "", tuple(headers))
 
 
-def required_extensions(request: Message) -> Reply | None:
-    """420 where a REGISTER needs what we do not know (RFC 3261 §10.3 step 2)."""
-    unknown = [tag for tag in option_tags(request, "Require") if tag not in SUPPORTED]
-    return unsupported(unknown) if unknown else None
-
-
-def _unfit(uri: UriView, lookups: Lookups) -> Reply | None:
-    """Why a contact is refused: no SIP, unfit as Request-URI, or leading back to the farm."""
-    if uri.scheme not in ("sip", "sips"):
-        return Reply(403, "Contact Is No SIP URI")
-    text = uri.text
-    if len(text) > URI_BYTES_MAX or ("?" in text and "?" in text.rpartition("@")[2]):
-        return Reply(400, "Contact Fits No Request-URI")  # RFC 3261 §19.1.5: no headers
-    if not uri.host.endswith(".invalid") and lookups.leads_here(uri):  # .invalid: RFC 7118 §5
-        return Reply(403, "Contact Leads Back")
-    return None
-
-
-def _flow(uri: UriView, frame: _Frame, *, outbound: bool) -> str:
-    """Where the phone is reached; "" where its Contact can be believed (RFC 5626 §3.1).
-
-    Over a stream that is the connection. Over UDP a Contact that is not the source is believed only
-    where nothing speaks of a NAT: the Via is the source, and the Contact is an address. Behind
-    another proxy the Path tells.
-    """
-    if not frame.is_direct:
-        return ""
-    transport = frame.request.transport
-    host, port = frame.request.source
-    if ":" in host and host[0] != "[":
-        host = f"[{host}]"
-    if transport == "udp" and not outbound:
-        if uri.host == host and (uri.port or DEFAULT_PORT) == port:
-            return ""
-        sender = sent_by(frame.vias[0]) if frame.vias else None
-        via_is_source = sender is not None and sender in ((host, port), (host, _implied(port)))
-        if via_is_source and is_address(uri.host) and _as_public(uri, host):
-            return ""
-    return f"{transport}:{host}:{port}"
-
-
-def _implied(port: int) -> int:
-    """How a sent-by may have a port: 0 for the default one."""
-    return 0 if port == DEFAULT_PORT else port
-
-
-def _as_public(uri: UriView, source: str) -> bool:
-    return uri.host == source or not _is_private(uri.host) or _is_private(source)
-
-
-def _is_private(host: str) -> bool:
-    """RFC 1918, RFC 6598 and link-local addresses: not reached from elsewhere."""
-    if host.startswith(("10.", "192.168.", "169.254.", "[fe80:", "[fc", "[fd")):
-        return True
-    first, _, rest = host.partition(".")
-    second = rest.partition(".")[0]
-    if first not in ("100", "172") or not (second.isascii() and second.isdigit()):
-        return False
-    low, high = (64, 127) if first == "100" else (16, 31)
-    return low <= int(second[:3]) <= high
+def _outbound(reg_id: int, instance_id: str, frame: _Frame) -> int | Reply:
+    """The reg-id; 0 where it stands without its conditions (RFC 5626 §6)."""
+    if not instance_id or not frame.supports_outbound:
+        return 0
+    if not frame.is_direct and not frame.edge_does_outbound:
+        return Reply(439)  # the first hop does not do outbound
+    return reg_id if reg_id <= REG_ID_MAX else 0
 
 
 def _format_contact(binding: Binding, wall_ms: int) -> str:

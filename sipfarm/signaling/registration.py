@@ -3,15 +3,13 @@
 from collections.abc import Awaitable
 
 from sipfarm.base.records import Account, Application, RegisterOutcome, RegisterUpdate
-from sipfarm.native import Message, OwnAddresses
+from sipfarm.native import Message, OwnAddresses, read_registrant
 from sipfarm.signaling.authentication import TrustedSources, authenticate
 from sipfarm.signaling.digest import Digest, Verdict
-from sipfarm.signaling.headers import parse_name_addr, parse_uri
 from sipfarm.signaling.location import Locations
-from sipfarm.signaling.lookups import Lookups
-from sipfarm.signaling.message import Syntax
-from sipfarm.signaling.registrar import Registrar, required_extensions
-from sipfarm.signaling.reply import Reply, unavailable
+from sipfarm.signaling.lookups import Lookups, Pending
+from sipfarm.signaling.registrar import SUPPORTED, Registrar
+from sipfarm.signaling.reply import Reply, unavailable, unsupported
 from sipfarm.signaling.tenants import Tenants
 
 _MALFORMED, _STALE = Verdict.MALFORMED, Verdict.STALE
@@ -27,24 +25,26 @@ class Registration:
         trusted: TrustedSources,
         records: tuple[Tenants, Locations],
         own: OwnAddresses,
-        syntax: Syntax,
     ) -> None:
         self._registrar = registrar
         self._digest = digest
         self._trusted = trusted
         self._tenants, self._locations = records
         self._own = own
-        self._syntax = syntax
 
     def receive(
         self, request: Message, flow_mark: str, times: tuple[int, int]
     ) -> RegisterUpdate | Reply | Awaitable[RegisterUpdate | Reply]:
         """What the store is to do, or the answer; `times` is now_ms and wall_ms."""
         lookups = Lookups(self._tenants, self._locations, self._own, times)
-        return lookups.run(
-            lambda: self._decide(request, flow_mark, lookups),
-            lambda error: unavailable(error.retry_after_s),
-        )
+        try:
+            return self._decide(request, flow_mark, lookups)
+        except Pending as pending:
+            return lookups.run_later(
+                lambda: self._decide(request, flow_mark, lookups),
+                lambda error: unavailable(error.retry_after_s),
+                pending.bare(),
+            )
 
     def answer(
         self,
@@ -59,17 +59,19 @@ class Registration:
         return self._registrar.answer(request, update, outcome, wall_ms)
 
     def _decide(self, request: Message, flow_mark: str, lookups: Lookups) -> RegisterUpdate | Reply:
-        aor = parse_name_addr(self._syntax, request.header("To") or "")
-        uri = parse_uri(self._syntax, request.request_uri)
-        if aor is None or uri is None:
-            return Reply(400, "Malformed Request-URI" if uri is None else "Malformed To")
-        domain = lookups.domain_of(aor.uri)
-        if lookups.domain_of(uri) != domain and not lookups.is_farm(uri):
+        found = read_registrant(request, self._own)
+        if isinstance(found, str):
+            return Reply(400, found)
+        is_sip, user, host, registrar_host, registrar_is_farm, required = found
+        domain = lookups.domain(host)
+        is_elsewhere = registrar_host != host and not registrar_is_farm
+        if is_elsewhere and lookups.domain(registrar_host) != domain:
             return Reply(403, "Not A Domain Of This Registrar")
-        refusal = required_extensions(request)
-        if refusal is not None:
-            return refusal
-        if domain is None or aor.uri.scheme not in ("sip", "sips"):
+        if required:
+            unknown = [tag for tag in required if tag not in SUPPORTED]
+            if unknown:
+                return unsupported(unknown)  # RFC 3261 §10.3 step 2
+        if domain is None or not is_sip:
             return Reply(404)
         registrant: Account | None = None
         if not self._trusted.include(request.source[0]):
@@ -85,7 +87,6 @@ class Registration:
                     proxy=False,
                     stale=identity.verdict is _STALE,
                 )
-        user = user_of(aor.uri.aor())
         if registrant is not None and user == registrant.name:
             return self._registrar.register(request, aor_of(registrant), flow_mark, lookups)
         account = lookups.addressee(domain.name, user)

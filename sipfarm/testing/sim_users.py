@@ -131,9 +131,9 @@ def build_users(given: Given) -> Users:
     plane = cast("MediaPlane", given.plane)
     entropy = DrawnBytes(given.random)
     task_calls = TaskCalls(given.engine, given.out, plane, entropy, given.clock.now_ms, given.wake)
-    registrar = Registrar(RegistrarSettings(), SYNTAX)
+    registrar = Registrar(RegistrarSettings(), own)
     return Users(
-        Registration(registrar, digest, trusted, (tenants, locations), own, SYNTAX),
+        Registration(registrar, digest, trusted, (tenants, locations), own),
         Router(routing, stock_policy),
         given.store,
         locations,

@@ -119,13 +119,16 @@ TEST_CASE("small values") {
   for (const char* text : {"", "1", "INVITE", "1INVITE", "x INVITE", "1 INVITE 2", "99999999999999999999 INVITE"}) CHECK_FALSE(parse_cseq(text));
   CHECK(parse_delta_seconds("3600") == 3600U);
   CHECK(parse_delta_seconds("280297596632815") == UINT32_MAX);
-  CHECK_FALSE(parse_delta_seconds("-1"));
-  CHECK_FALSE(parse_delta_seconds(""));
+  CHECK(parse_delta_seconds(" 00000000000060 ") == 60U);
+  CHECK(parse_delta_seconds(std::string(5'000, '9')) == UINT32_MAX);
+  for (const char* text : {"", "-1", "1e3", "٣", "3600;a"}) CHECK_FALSE(parse_delta_seconds(text));
   CHECK(parse_q("1") == 1000);
   CHECK(parse_q("0.5") == 500);
   CHECK(parse_q("0.333") == 333);
   CHECK(parse_q("1.000") == 1000);
   CHECK(parse_q("0.") == 0);
+  CHECK(parse_q("0.05") == 50);
+  CHECK(parse_q("0.001") == 1);
   for (const char* text : {"", "2", "1.001", "0.3333", ".5", "0,5", "-1", "10"}) CHECK_FALSE(parse_q(text));
 }
 

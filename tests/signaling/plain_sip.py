@@ -262,12 +262,11 @@ class Member:
         self.digest = Digest(digest or DigestSettings(), (KEY,), number, OWN)
         sources = TrustedSources(trusted)
         self.registration = Registration(
-            Registrar(registrar or RegistrarSettings(), SYNTAX),
+            Registrar(registrar or RegistrarSettings(), OWN),
             self.digest,
             sources,
             (self.tenants, self.locations),
             OWN,
-            SYNTAX,
         )
         parts = RoutingParts(
             tenants=self.tenants,

@@ -4,20 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfarm.native import Credentials, Uri, parse_credentials
+from sipfarm.native import Credentials, parse_credentials
 from sipfarm.signaling.headers import (
-    DELTA_SECONDS_MAX,
     DIGEST_CHARS_MAX,
     Challenge,
-    contact_key,
     format_challenge,
     format_credentials,
     format_date,
     format_q,
     parse_challenge,
-    parse_delta_seconds,
-    parse_q,
-    sent_by,
 )
 
 RFC_7616_3_9_1 = (
@@ -99,82 +94,10 @@ def test_a_challenge_survives_writing_and_reading(
     assert parse_challenge(format_challenge(written)) == written
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", 0),
-        (" 3600 ", 3_600),
-        ("00000000000060", 60),
-        ("4294967296", DELTA_SECONDS_MAX),  # RFC 4475 §3.1.2.4
-        ("9" * 5_000, DELTA_SECONDS_MAX),
-        ("", None),
-        ("-1", None),
-        ("1e3", None),
-        ("٣", None),
-        ("3600;a", None),
-    ],
-)
-def test_delta_seconds(text: str, seconds: int | None) -> None:
-    assert parse_delta_seconds(text) == seconds
-
-
-@pytest.mark.parametrize(
-    ("text", "thousandths"),
-    [
-        ("1", 1_000),
-        ("1.000", 1_000),
-        ("0.5", 500),
-        ("0.", 0),
-        ("0.05", 50),
-        ("0.001", 1),
-        ("1.001", None),
-        ("2", None),
-        (".5", None),
-        ("0.0001", None),
-        ("", None),
-    ],
-)
-def test_q(text: str, thousandths: int | None) -> None:
-    assert parse_q(text) == thousandths
-
-
-@given(st.integers(0, 1_000))
-def test_q_survives_writing_and_reading(q: int) -> None:
-    assert parse_q(format_q(q)) == q
-
-
-@pytest.mark.parametrize(
-    ("via", "expected"),
-    [
-        ("SIP/2.0/UDP 192.0.2.1:5062;branch=z9hG4bK1", ("192.0.2.1", 5062)),
-        ("SIP / 2.0 / TCP  Phone.Example ;branch=x", ("phone.example", 0)),
-        ("SIP/2.0/UDP [2001:db8::1]:5060", ("[2001:db8::1]", 5060)),
-        ("SIP/2.0/UDP a.test, SIP/2.0/UDP b.test", ("a.test", 0)),
-        ("SIP/2.0/UDP", None),
-        ("", None),
-    ],
-)
-def test_sent_by(via: str, expected: tuple[str, int] | None) -> None:
-    assert sent_by(via) == expected
+@pytest.mark.parametrize(("q", "text"), [(0, "0"), (50, "0.05"), (500, "0.5"), (1_000, "1")])
+def test_q_is_written_without_needless_zeros(q: int, text: str) -> None:
+    assert format_q(q) == text
 
 
 def test_date_of_rfc_3261_20_17() -> None:
     assert format_date(1_289_690_940_000) == "Sat, 13 Nov 2010 23:29:00 GMT"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("sip:bob@192.0.2.4", "SIP:bob@192.0.2.4", True),
-        ("sip:bob@Phone.Example", "sip:bob@phone.example", True),
-        ("sip:%62ob@192.0.2.4", "sip:bob@192.0.2.4", True),
-        ("sip:bob@192.0.2.4;ob;transport=TCP", "sip:bob@192.0.2.4;transport=tcp;ob", True),
-        ("sip:bob@192.0.2.4", "sip:Bob@192.0.2.4", False),
-        ("sip:bob@192.0.2.4", "sip:bob@192.0.2.4:5060", False),
-        ("sip:bob@192.0.2.4", "sips:bob@192.0.2.4", False),
-        ("sip:bob@192.0.2.4;line=1", "sip:bob@192.0.2.4;line=2", False),
-    ],
-)
-def test_contacts_are_told_apart_like_uris(one: str, other: str, *, same: bool) -> None:
-    """RFC 3261 §19.1.4, and its deviation in `contact_key`."""
-    assert (contact_key(Uri.parse(one)) == contact_key(Uri.parse(other))) is same

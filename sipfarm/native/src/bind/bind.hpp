@@ -56,5 +56,6 @@ void bind_net(nb::module_& module);
 void bind_media(nb::module_& module);
 void bind_engine(nb::module_& module);
 void bind_store(nb::module_& module);
+void bind_register(nb::module_& module);
 
 }  // namespace sipfarm::bind

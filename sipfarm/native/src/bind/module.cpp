@@ -17,6 +17,7 @@ NB_MODULE(_native, module) {
   bind_media(module);
   bind_engine(module);
   bind_store(module);
+  bind_register(module);
 }
 
 }  // namespace sipfarm::bind
