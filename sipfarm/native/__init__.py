@@ -28,6 +28,7 @@ from sipfarm.native._native import (
     read_contacts,
     read_registrant,
     same_resource,
+    sent_by,
     siphash,
 )
 
@@ -59,5 +60,6 @@ __all__ = [
     "read_contacts",
     "read_registrant",
     "same_resource",
+    "sent_by",
     "siphash",
 ]

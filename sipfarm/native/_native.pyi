@@ -246,6 +246,12 @@ class Event:
 def siphash(key: bytes, data: bytes) -> int:
     """SipHash-2-4 with a 16-byte key."""
 
+def sent_by(response: bytes, gone: Hop) -> tuple[Hop, str] | None:
+    """
+    (hop, server name) of a response whose connection is gone (RFC 3261 §18.2.2); None where no
+    connection may be opened.
+    """
+
 class Output:
     """
     What calls of the engine caused; performed by the driver and then cleared.
@@ -253,8 +259,11 @@ class Output:
 
     def __init__(self) -> None: ...
     def take_events(self) -> list[Event]: ...
-    def stream_sends(self) -> list[tuple[Hop, bytes, int]]:
-        """(hop, bytes, client transaction) of what does not leave over UDP here."""
+    def stream_sends(self) -> list[tuple[Hop, bytes, int, str]]:
+        """
+        (hop, bytes, client transaction, name that a TLS server there must prove) of what does not
+        leave over UDP here.
+        """
 
     def sends(self) -> list[tuple[Hop, bytes, int]]:
         """(hop, bytes, client transaction) of everything, in order."""

@@ -127,6 +127,7 @@ struct Sent {
   net::Hop hop;
   std::string text;
   std::uint64_t transaction = 0;
+  std::string server;  // the name that a TLS server must prove
 };
 
 /// One member. What it sends and asks gathers in `sent`, `events` and `frames` until take()n.
@@ -265,7 +266,7 @@ class Bench {
       told += ": " + std::string{bytes.substr(0, bytes.find('\r'))} + "\n";
     }
     for (const sip::Send& send : out_.sends) {
-      if (send.length != 0) sent.push_back({send.hop, std::string{out_.bytes(send)}, send.transaction});
+      if (send.length != 0) sent.push_back({send.hop, std::string{out_.bytes(send)}, send.transaction, std::string{out_.server(send)}});
     }
     for (sip::Event& event : out_.events) events.push_back(std::move(event));
     for (const rtp::Command& command : out_.media) media.push_back(command);

@@ -83,3 +83,30 @@ TEST_CASE("reason phrases of the RFCs; hexadecimal digits") {
   append_hex(out, 0xabc, 5);
   CHECK(out == "00abc");
 }
+
+TEST_CASE("a response whose connection is gone goes where its request came from, at the port of sent-by (RFC 3261 §18.2.2)") {
+  const auto response = [](const char* via) {
+    return std::string{"SIP/2.0 200 OK\r\nVia: SIP/2.0/"} + via +
+           ";branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+  };
+  net::Hop gone;
+  gone.remote = net::Address::parse("192.0.2.1", 40'000).value();
+  gone.flow = 7;
+  gone.member = 2;
+  gone.transport = net::Transport::tls;
+  auto found = sip::sent_by_of(response("TLS phone.example"), gone);
+  REQUIRE(found);
+  CHECK(found->hop.remote == net::Address::parse("192.0.2.1", 5061).value());
+  CHECK(found->server == "phone.example");
+  CHECK(found->hop.flow == 0);
+  CHECK(found->hop.member == 0);
+  gone.transport = net::Transport::tcp;
+  found = sip::sent_by_of(response("TCP 192.0.2.1:5070"), gone);
+  REQUIRE(found);
+  CHECK(found->hop.remote.port == 5070);
+  CHECK(found->server.empty());
+  CHECK_FALSE(sip::sent_by_of("OPTIONS sip:a@x SIP/2.0\r\n\r\n", gone));
+  CHECK_FALSE(sip::sent_by_of("", gone));
+  gone.transport = net::Transport::ws;
+  CHECK_FALSE(sip::sent_by_of(response("WS phone.invalid"), gone));
+}

@@ -381,6 +381,35 @@ TEST_CASE("a name's addresses are tried in turn, each in a transaction of its ow
   bench.at_rest();
 }
 
+TEST_CASE("whatever a branch sends over TLS names the server that was looked up (RFC 5922 §7)") {
+  Bench bench;
+  sip::Target target;
+  target.uri = "sips:bob@phone.example";
+  const auto called = [&](const char* call_id, net::Transport transport) {
+    Ask invite;
+    invite.call_id = call_id;
+    bench.call({target}, {}, invite);
+    const std::uint64_t query = bench.take_event(sip::EventKind::resolve).id;
+    const net::Hop found[] = {hop_of("192.0.2.2", 5061, transport)};
+    bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.resolved(query, found, now, out); });
+    return bench.take_sent("INVITE ");
+  };
+  const Sent invite = called("call-1", net::Transport::tls);
+  CHECK(invite.server == "phone.example");
+  bench.receive(bob, reply(invite.text, "180 Ringing"));
+  bench.take("SIP/2.0 180");
+  Ask cancel;
+  cancel.method = "CANCEL";
+  bench.receive(alice, cancel.text());
+  bench.take("SIP/2.0 200");
+  CHECK(bench.take_sent("CANCEL ").server == "phone.example");
+  bench.receive(bob, reply(invite.text, "487 Request Terminated"));
+  CHECK(bench.take_sent("ACK ").server == "phone.example");
+  bench.take("SIP/2.0 487");
+  bench.events.clear();
+  CHECK(called("call-2", net::Transport::tcp).server.empty());
+}
+
 TEST_CASE("each address of a name has its own transport, unless the URI chose one (RFC 3263 §4.1)") {
   Bench bench;
   sip::Target target;

@@ -487,6 +487,32 @@ TEST_CASE("what was sent through a member that has died since fails when it is k
   farm[1].take("SIP/2.0 480");
 }
 
+TEST_CASE("a response whose connection died with its member goes to the port of sent-by (RFC 3261 §18.2.2)") {
+  Farm farm;
+  net::Hop came = hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3);
+  came.member = 2;
+  Ask invite;
+  invite.via = "SIP/2.0/TCP 192.0.2.1:5070";
+  sip::BusMessage message;
+  message.kind = sip::BusMessage::Kind::packet;
+  message.settled = true;
+  message.epoch = 10;
+  message.hop = came;
+  const std::string text = invite.text();
+  message.bytes = text;
+  std::string frame;
+  sip::append_bus_message(frame, message);
+  farm[1].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(2, frame, now, out); });
+  farm.dead = 2;
+  farm.view_of(1, {1, 3});
+  CHECK(farm[1].respond(farm[1].take_event(sip::EventKind::request).id, 486));
+  const Sent sent = farm[1].take_sent("SIP/2.0 486");
+  CHECK(sent.hop.remote == net::Address::parse("192.0.2.1", 5070).value());
+  CHECK(sent.hop.flow == 0);
+  CHECK(sent.hop.member == 0);
+  CHECK(sent.server.empty());
+}
+
 TEST_CASE("no packet takes more than two hops, and garbage on the bus is counted (DESIGN: directory)") {
   Farm farm;
   sip::BusMessage message;

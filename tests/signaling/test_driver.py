@@ -58,7 +58,7 @@ class Stage:
         self.driver.use_streams(self)
         self.driver.use_bus(self._send_frame)
 
-    def send(self, hop: Hop, message: bytes, transaction: int) -> None:
+    def send(self, hop: Hop, message: bytes, transaction: int, server: str) -> None:
         self.sent.append(message)
         self._asked.set()
 

@@ -17,8 +17,7 @@ from sipfarm.base.net import Transport
 from sipfarm.base.records import Domain
 from sipfarm.native import Hop
 from sipfarm.signaling.io.connection import ConnectionLimits
-from sipfarm.signaling.io.resolver import Candidate
-from sipfarm.signaling.io.streams import NamingResolver, Streams, StreamSettings, source_of
+from sipfarm.signaling.io.streams import Streams, StreamSettings, source_of
 from sipfarm.signaling.io.tls import Certificates, Pair, server_context
 from sipfarm.testing.stream_farm import Certificate, make_certificate
 
@@ -376,9 +375,7 @@ def test_a_server_found_by_its_name_must_prove_it(
         certificates = shower(own, Records())
         server = pool(transport=Transport.TLS, certificates=certificates)
         async with pool() as (streams, kept, _), server as (_, of_server, port):
-            if name:
-                streams.expect(name, [(HOST, port)])
-            streams.send(Hop("tls", HOST, port), MESSAGE, 8)
+            streams.send(Hop("tls", HOST, port), MESSAGE, 8, name)
             if arrives:
                 message, hop = await of_server.next_message()
                 assert (message, hop.transport) == (MESSAGE, "tls")
@@ -388,25 +385,66 @@ def test_a_server_found_by_its_name_must_prove_it(
     asyncio.run(run())
 
 
-def test_the_resolver_tells_whose_addresses_it_found() -> None:
-    class Found:
-        async def locate(
-            self, host: str, port: int, transport: str, *, chosen: bool = True
-        ) -> list[Candidate]:
-            return [Candidate("192.0.2.1", 5061, transport)]
+def test_two_names_at_one_address_are_two_servers(
+    own: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was proven to be one is not taken for the other."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(own.certificate))
 
-    class Named:
-        def __init__(self) -> None:
-            self.told: list[object] = []
+    async def run() -> None:
+        server = pool(transport=Transport.TLS, certificates=shower(own, Records()))
+        async with pool() as (streams, kept, _), server as (_, of_server, port):
+            streams.send(Hop("tls", HOST, port), MESSAGE, 8, "sip.example.test")
+            await of_server.next_message()
+            streams.send(Hop("tls", HOST, port), MESSAGE, 9, "impostor.test")
+            assert await kept.next_failure() == 9
 
-        def expect(self, name: str, addresses: list[tuple[str, int]]) -> None:
-            self.told.append((name, addresses))
+    asyncio.run(run())
 
-    named = Named()
-    resolver = NamingResolver(Found(), named)
-    for transport in ("tls", "tcp"):
-        asyncio.run(resolver.locate("example.test", 0, transport))
-    assert named.told == [("example.test", [("192.0.2.1", 5061)])]
+
+def response(transport: str, sent_by: str) -> bytes:
+    return (
+        f"SIP/2.0 200 OK\r\nVia: SIP/2.0/{transport} {sent_by};branch=z9hG4bK1\r\n"
+        "From: <sip:a@x.test>;tag=1\r\nTo: <sip:b@x.test>;tag=2\r\nCall-ID: 1\r\n"
+        "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+
+
+def test_a_response_whose_connection_is_gone_goes_to_the_port_of_sent_by() -> None:
+    """RFC 3261 §18.2.2."""
+
+    async def run() -> None:
+        async with pool() as (streams, kept, port), pool() as (_, of_phone, phone_port):
+            _, writer = await connect(port)
+            writer.write(MESSAGE)
+            _, hop = await kept.next_message()
+            streams.send(hop, MESSAGE, 41)
+            writer.close()
+            assert await kept.next_failure() == 41  # the connection is gone
+            answer = response("TCP", f"phone.invalid:{phone_port}")
+            streams.send(hop, answer, 0)
+            assert (await of_phone.next_message())[0] == answer
+            streams.send(hop, MESSAGE, 0)  # no response: nothing is opened for it
+            assert streams.count == 1
+
+    asyncio.run(run())
+
+
+def test_over_tls_sent_by_must_be_proven_there(
+    own: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(own.certificate))
+
+    async def run() -> None:
+        phone = pool(transport=Transport.TLS, certificates=shower(own, Records()))
+        async with pool() as (streams, _, _), phone as (_, of_phone, port):
+            gone = Hop("tls", HOST, 40_000, 0, 7)
+            streams.send(gone, response("TLS", f"impostor.test:{port}"), 0)
+            answer = response("TLS", f"sip.example.test:{port}")
+            streams.send(gone, answer, 0)
+            assert (await of_phone.next_message())[0] == answer
+
+    asyncio.run(run())
 
 
 def test_files_that_are_no_certificate_are_told(tmp_path: Path, own: Certificate) -> None:

@@ -41,7 +41,7 @@ from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.io.driver import Driver
 from sipfarm.signaling.io.packet_log import packet_log
 from sipfarm.signaling.io.resolver import Resolver
-from sipfarm.signaling.io.streams import NamingResolver, Streams, StreamSettings
+from sipfarm.signaling.io.streams import Streams, StreamSettings
 from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
@@ -149,9 +149,7 @@ class Incarnation:
             self.driver,
             self.clock,
             group,
-            NamingResolver(
-                Resolver(SystemEntropy(), listens, config.sip.nameservers), self.streams
-            ),
+            Resolver(SystemEntropy(), listens, config.sip.nameservers),
             self._binding_changed,
             self.log,
             bound_to_receiver=self.config.sip.reply_via == "receiver",

@@ -22,7 +22,7 @@ BATCH_FULL: Final = 64  # datagrams; a smaller batch has emptied the socket
 class Streams(Protocol):
     """Where messages that do not leave over UDP here are written."""
 
-    def send(self, hop: Hop, message: bytes, transaction: int) -> None: ...
+    def send(self, hop: Hop, message: bytes, transaction: int, server: str) -> None: ...
 
 
 class PacketLog(Protocol):
@@ -217,8 +217,8 @@ class Driver:
         for port in self._ports:
             refused += port.send(out)
         if out.has_stream_sends and self._streams is not None:
-            for hop, message, transaction in out.stream_sends():
-                self._streams.send(hop, message, transaction)
+            for send in out.stream_sends():
+                self._streams.send(*send)
         for transaction, _ in refused:
             if transaction:
                 self._loop.call_soon(self.transport_failed, transaction)

@@ -4,16 +4,16 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sipfarm.base.net import Transport
-from sipfarm.native import Hop
+from sipfarm.native import Hop, sent_by
 from sipfarm.signaling.io.acceptor import Acceptor
 from sipfarm.signaling.io.connection import (
     Connection,
@@ -22,7 +22,6 @@ from sipfarm.signaling.io.connection import (
     Place,
     StreamFraming,
 )
-from sipfarm.signaling.io.resolver import Candidate
 from sipfarm.signaling.io.tls import Certificates, client_context
 from sipfarm.signaling.io.websocket import WebSocketFraming
 
@@ -31,7 +30,6 @@ CLOSE_ALL_S: Final = 30.0  # in which a draining member closes its connections
 CLOSE_PAUSE_S_MAX: Final = 0.5
 CLOSING_S: Final = 5.0  # for what is queued to a peer that we close; then it is thrown away
 OPENING_MAX: Final = 1_024
-NAMES_MAX: Final = 4_096  # addresses whose name is known
 
 OPENED_BY_US: Final = frozenset({"tcp", "tls"})
 """A WebSocket is opened by its client only (RFC 7118 §5)."""
@@ -93,7 +91,6 @@ class Streams:
         self._per_source: Counter[str] = Counter()
         self._remotes: dict[int, Remote] = {}
         self._opening = 0
-        self._names: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._acceptors: list[Acceptor] = []
         self._next_flow = first_flow % 0xFFFF_FFFF + 1
         self._closing: asyncio.TimerHandle | None = None
@@ -137,13 +134,19 @@ class Streams:
         acceptor = Acceptor(listener, make, self._admits, self._group, context, handshake_s)
         self._acceptors.append(acceptor)
 
-    def send(self, hop: Hop, message: bytes, transaction: int) -> None:
-        """Write to the hop's connection, or to one with its address, which is opened if need be."""
+    def send(self, hop: Hop, message: bytes, transaction: int, server: str = "") -> None:
+        """Write to the hop's connection, or to one with its address, which is opened if need be.
+
+        `server`: the name by which it was found; a TLS server there must prove it (RFC 5922 §7).
+        """
         connection = self._by_flow.get(hop.flow) if hop.flow else None
-        # The connection is gone: a response may take another one from there, a request within a
-        # flow may not (RFC 5626 §5.3).
+        # The connection is gone: a response may take another one (RFC 3261 §18.2.2), a request
+        # within a flow may not (RFC 5626 §5.3).
         if connection is None and not (hop.flow and transaction):
-            connection = self._reached(hop)
+            connection = self._reached(hop, server)
+            elsewhere = sent_by(message, hop) if connection is None and hop.flow else None
+            if elsewhere is not None:
+                connection = self._reached(*elsewhere)
         if connection is not None:
             connection.send(message, transaction)
         elif transaction:
@@ -152,14 +155,6 @@ class Streams:
     def failed(self, transaction: int) -> None:
         """Told after this turn: the engine may be at work."""
         self._loop.call_soon(self._failed, transaction)
-
-    def expect(self, name: str, addresses: Iterable[tuple[str, int]]) -> None:
-        """Names the TLS server at some addresses; a connection opened there must prove it."""
-        for host, port in addresses:
-            self._names[host, port] = name
-            self._names.move_to_end((host, port))
-            if len(self._names) > NAMES_MAX:
-                self._names.popitem(last=False)
 
     def opened(self, connection: Connection) -> None:
         hop = connection.hop
@@ -259,11 +254,9 @@ class Streams:
         if remote is not None:
             del self._by_remote[remote]
 
-    def _reached(self, hop: Hop) -> Connection | None:
+    def _reached(self, hop: Hop, server: str) -> Connection | None:
         """A connection to the hop's address, opened if it has to be and may be."""
-        is_named = hop.transport == "tls" and not hop.flow
-        name = self._names.get((hop.host.strip("[]"), hop.port), "") if is_named else ""
-        remote = (hop.transport, hop.host, hop.port, name)
+        remote = (hop.transport, hop.host, hop.port, server)
         connection = self._by_remote.get(remote)
         may_open = hop.transport in OPENED_BY_US and not hop.flow and not self._is_closed
         if connection is not None or not may_open:
@@ -274,15 +267,15 @@ class Streams:
         connection = self._connection(hop.transport, hop.local, StreamFraming(), accepted=False)
         self._remember(remote, connection)
         self._opening += 1
-        self._group.create_task(self._open(connection, hop, name))
+        self._group.create_task(self._open(connection, hop, server))
         return connection
 
-    async def _open(self, connection: Connection, hop: Hop, name: str) -> None:
+    async def _open(self, connection: Connection, hop: Hop, server: str) -> None:
         host = hop.host.strip("[]")
         context, shown = None, None
         if hop.transport == "tls":
-            verifies = bool(name) and self.settings.verify_names
-            context, shown = self._client_contexts[verifies], name or host
+            verifies = bool(server) and self.settings.verify_names
+            context, shown = self._client_contexts[verifies], server or host
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._loop.create_connection(
@@ -305,37 +298,6 @@ class Streams:
         flow = self._next_flow
         self._next_flow = flow % 0xFFFF_FFFF + 1
         return Connection(self, Place(transport, local, flow, accepted), framing)
-
-
-class NameResolver(Protocol):
-    """Finds the addresses of a host (RFC 3263)."""
-
-    async def locate(
-        self, host: str, port: int, transport: str, *, chosen: bool = True
-    ) -> Sequence[Candidate]: ...
-
-
-class NamedServers(Protocol):
-    """Who opens connections to what was found."""
-
-    def expect(self, name: str, addresses: Iterable[tuple[str, int]]) -> None: ...
-
-
-class NamingResolver:
-    """Finds addresses, and tells the pool which name a TLS server there must prove."""
-
-    def __init__(self, resolver: NameResolver, servers: NamedServers) -> None:
-        self._resolver = resolver
-        self._servers = servers
-
-    async def locate(
-        self, host: str, port: int, transport: str, *, chosen: bool = True
-    ) -> Sequence[Candidate]:
-        found = await self._resolver.locate(host, port, transport, chosen=chosen)
-        secure = [(server.host, server.port) for server in found if server.transport == "tls"]
-        if secure:
-            self._servers.expect(host, secure)
-        return found
 
 
 def source_of(host: str) -> str:

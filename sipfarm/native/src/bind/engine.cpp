@@ -7,6 +7,7 @@
 
 #include "bind/bind.hpp"
 #include "net/udp_socket.hpp"
+#include "sip/compose.hpp"
 #include "sip/engine.hpp"
 #include "sip/framing.hpp"
 
@@ -62,7 +63,7 @@ nb::list stream_sends(const Output& self) {
   nb::list out;
   for (const sip::Send& send : self.sends) {
     if (send.hop.transport == net::Transport::udp || send.hop.member != 0) continue;
-    out.append(nb::make_tuple(send.hop, to_bytes(self.bytes(send)), send.transaction));
+    out.append(nb::make_tuple(send.hop, to_bytes(self.bytes(send)), send.transaction, to_str(self.server(send))));
   }
   return out;
 }
@@ -215,10 +216,18 @@ void bind_engine(nb::module_& module) {
   module.def("siphash", [](nb::bytes key, nb::bytes data) { return sip::siphash(key_from(key), {data.c_str(), data.size()}); }, nb::arg("key"),
              nb::arg("data"), "SipHash-2-4 with a 16-byte key.");
 
+  module.def("sent_by",
+             [](nb::bytes response, const net::Hop& gone) -> nb::object {
+               const auto found = sip::sent_by_of({response.c_str(), response.size()}, gone);
+               return found ? nb::object(nb::make_tuple(found->hop, to_str(found->server))) : nb::object(nb::none());
+             },
+             nb::arg("response"), nb::arg("gone"),
+             "(hop, server name) of a response whose connection is gone (RFC 3261 §18.2.2); None where no connection may be opened.");
+
   nb::class_<Output>(module, "Output", "What calls of the engine caused; performed by the driver and then cleared.")
       .def(nb::init<>())
       .def("take_events", &take_events)
-      .def("stream_sends", &stream_sends, "(hop, bytes, client transaction) of what does not leave over UDP here.")
+      .def("stream_sends", &stream_sends, "(hop, bytes, client transaction, name that a TLS server there must prove) of what does not leave over UDP here.")
       .def("sends", &all_sends, "(hop, bytes, client transaction) of everything, in order.")
       .def_prop_ro("has_stream_sends", &has_stream_sends)
       .def("take_frames", &take_frames, "(member number, payload for its engine).")

@@ -166,6 +166,20 @@ net::Hop reply_hop(const Via& via, const net::Hop& source) noexcept {
   return hop;
 }
 
+std::optional<SentBy> sent_by_of(std::string_view response, const net::Hop& gone) {
+  const bool secure = gone.transport == net::Transport::tls;
+  Message message;
+  if ((!secure && gone.transport != net::Transport::tcp) || !message.parse(response) || message.is_request()) return std::nullopt;
+  const Via& via = message.top_via();
+  SentBy found;
+  found.hop = gone;
+  found.hop.flow = 0;
+  found.hop.member = 0;
+  found.hop.remote.port = via.port != 0 ? via.port : secure ? 5061 : 5060;
+  if (secure && !net::Address::parse(via.host, 0)) found.server = via.host;
+  return found;
+}
+
 void append_response(std::string& out, const Message& request, const net::Hop& source, const ResponseParts& parts) {
   out += "SIP/2.0 ";
   append_number(out, static_cast<std::uint64_t>(parts.status));

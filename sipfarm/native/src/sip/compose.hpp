@@ -33,6 +33,14 @@ void append_stamped_via(std::string& out, const Via& via, const net::Hop& source
 /// address, at the source port where rport asks for it, else at the port of sent-by.
 net::Hop reply_hop(const Via& via, const net::Hop& source) noexcept;
 
+struct SentBy {
+  net::Hop hop;
+  std::string server;  // the name that a TLS server there must prove; "": an address was named
+};
+/// Where a response goes whose connection is gone: to the address that the request came from, at the port of sent-by (RFC 3261 §18.2.2).
+/// Nothing for what is no response, and over a WebSocket, which only its client opens (RFC 7118 §5).
+std::optional<SentBy> sent_by_of(std::string_view response, const net::Hop& gone);
+
 struct ResponseParts {
   int status = 500;
   std::string_view reason;   // "": the phrase of the RFC

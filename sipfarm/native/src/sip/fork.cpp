@@ -199,6 +199,7 @@ bool Forwarder::ask(Query query, const NextHop& next, std::int64_t now_ms, Outpu
   if (queries_.size() >= queries_max) return false;
   const std::uint64_t id = next_query_++ & OwnerMark::handle_max;
   query.clock = core_.wheel.schedule(now_ms + 64 * core_.config.timers.t1_ms, payload(Clock::query, id));
+  query.name = next.host;
   queries_.insert_or_assign(id, std::move(query));
   Event event;
   event.kind = EventKind::resolve;
@@ -218,7 +219,7 @@ void Forwarder::launch(std::uint64_t handle, std::uint32_t index, std::int64_t n
     mark_failed(handle, index, 416, now_ms, out);
   } else if (next.known) {
     start_branch(handle, index, next.hop, now_ms, out);
-  } else if (!ask({handle, index, TimerId::none, {}, {}}, next, now_ms, out)) {
+  } else if (!ask({handle, index, TimerId::none, {}, {}, {}}, next, now_ms, out)) {
     mark_failed(handle, index, 503, now_ms, out);
   }
 }
@@ -226,13 +227,13 @@ void Forwarder::launch(std::uint64_t handle, std::uint32_t index, std::int64_t n
 void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std::int64_t now_ms, Output& out) {
   const auto asked = queries_.find(id);
   if (asked == queries_.end()) return;
-  const Query query = std::move(asked->second);
+  Query query = std::move(asked->second);
   queries_.erase(asked);
   core_.wheel.cancel(query.clock);
   if (query.ack) {
     const OwnRoute route = own_route_of(core_, *query.ack);
     if (found.empty() || !route.mark) return core_.counters.drop(Drop::unanswerable);
-    send_ack(*query.ack, query.source, route, found.front(), now_ms, out);
+    send_ack(*query.ack, query.source, route, found.front(), query.name, now_ms, out);
     return;
   }
   Fork* fork = forks_.find(query.fork);
@@ -243,6 +244,7 @@ void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std:
   } else {
     const auto others = found.subspan(1, std::min(found.size(), addresses_max) - 1);
     branch.others.assign(others.rbegin(), others.rend());
+    branch.name = std::move(query.name);
     start_branch(query.fork, query.branch, found.front(), now_ms, out);
   }
   settle(query.fork, now_ms, out);
@@ -281,6 +283,7 @@ void Forwarder::start_branch(std::uint64_t handle, std::uint32_t index, const ne
     mark_failed(handle, index, 503, now_ms, out);
     return;
   }
+  if (transaction->hop.transport == net::Transport::tls) transaction->server = branch.name;
   branch.client = client;
   if (fork.invite) branch.clock = core_.wheel.schedule(now_ms + core_.config.timer_c_ms, payload(Clock::branch, handle, index));
   ++core_.counters.forwarded;
@@ -306,6 +309,7 @@ bool Forwarder::try_elsewhere(std::uint64_t handle, std::uint32_t index, std::in
     NextHop next;
     if (!locate(fork, branch, next) || !next.known || next.hop.remote == hop.remote) return false;
     hop = next.hop;
+    branch.name.clear();
   } else {
     return false;
   }

@@ -50,6 +50,7 @@ struct Branch {
   TimerId clock = TimerId::none;  // Timer C; after a CANCEL 64*T1
   net::Hop hop;
   Target target;
+  std::string name;  // that was looked up; "": the address was known
   std::vector<net::Hop> others;  // tried in turn where the one before failed (RFC 3263 §4.3)
 };
 
@@ -147,6 +148,7 @@ class Forwarder {
     TimerId clock = TimerId::none;
     MessageRef ack;
     net::Hop source;
+    std::string name;
   };
 
   // fork.cpp
@@ -183,7 +185,8 @@ class Forwarder {
   // in_dialog.cpp
   InDialog dialog_of(const Message& request, const OwnRoute& route) noexcept;
   Fate pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out);
-  Fate send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms, Output& out);
+  Fate send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::string_view name,
+                std::int64_t now_ms, Output& out);
   bool locate_in_dialog(const Message& request, const OwnRoute& route, NextHop& next) const;
 
   // responses.cpp

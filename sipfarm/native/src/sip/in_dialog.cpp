@@ -51,18 +51,18 @@ bool Forwarder::locate_in_dialog(const Message& request, const OwnRoute& route, 
 Fate Forwarder::pass_ack(const MessageRef& ack, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
   NextHop next;
   if (ack->max_forwards() == 0 || !locate_in_dialog(*ack, route, next)) return core_.drop(Drop::unanswerable);
-  if (next.known) return send_ack(*ack, source, route, next.hop, now_ms, out);
-  if (!ask({0, 0, TimerId::none, ack, source}, next, now_ms, out)) return core_.drop(Drop::limit);
+  if (next.known) return send_ack(*ack, source, route, next.hop, {}, now_ms, out);
+  if (!ask({0, 0, TimerId::none, ack, source, {}}, next, now_ms, out)) return core_.drop(Drop::limit);
   return {};
 }
 
 /// ACK to a 2xx: stateless, its branch follows from that of the ACK received (RFC 3261 §16.11).
-Fate Forwarder::send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::int64_t now_ms,
-                         Output& out) {
+Fate Forwarder::send_ack(const Message& ack, const net::Hop& source, const OwnRoute& route, const net::Hop& hop, std::string_view name,
+                         std::int64_t now_ms, Output& out) {
   const net::Hop sending = sending_hop(core_.config, hop);
   std::string wire;
   if (!compose_in_dialog(ack, source, dialog_of(ack, route), sending, 0, now_ms, out, wire)) return core_.drop(Drop::unanswerable);
-  out.send(sending, wire);
+  out.send(sending, wire, 0, sending.transport == net::Transport::tls ? name : std::string_view{});
   return {};
 }
 

@@ -45,6 +45,8 @@ struct Send {
   std::uint32_t begin = 0;
   std::uint32_t length = 0;
   std::uint64_t transaction = 0;  // client transaction to tell of a transport error; 0: nobody
+  std::uint32_t server_begin = 0;
+  std::uint32_t server_length = 0;  // the name that a TLS server there must prove, in the arena; 0: none
 };
 
 /// Bytes for another member's engine.
@@ -74,14 +76,21 @@ struct Output {
   std::vector<PacketRecord> packets;  // each that came or left
 
   std::string_view bytes(const Send& send) const noexcept { return {arena.data() + send.begin, send.length}; }
+  std::string_view server(const Send& send) const noexcept { return {arena.data() + send.server_begin, send.server_length}; }
   std::string_view bytes(const BusFrame& frame) const noexcept { return {arena.data() + frame.begin, frame.length}; }
   std::string_view bytes(const PacketRecord& packet) const noexcept { return {arena.data() + packet.begin, packet.length}; }
 
-  void send(const net::Hop& hop, std::string_view bytes, std::uint64_t transaction = 0) {
+  void send(const net::Hop& hop, std::string_view bytes, std::uint64_t transaction = 0, std::string_view server = {}) {
     const auto begin = static_cast<std::uint32_t>(arena.size());
     arena.append(bytes);
-    sends.push_back({hop, begin, static_cast<std::uint32_t>(bytes.size()), transaction});
+    sends.push_back({hop, begin, static_cast<std::uint32_t>(bytes.size()), transaction, 0, 0});
+    if (!server.empty()) name_server(sends.back(), server);
     if (tracing) packets.push_back({{Fate::What::sent, Drop::none, hop.member}, 0, hop, begin, static_cast<std::uint32_t>(bytes.size())});
+  }
+  void name_server(Send& send, std::string_view server) {
+    send.server_begin = static_cast<std::uint32_t>(arena.size());
+    send.server_length = static_cast<std::uint32_t>(server.size());
+    arena.append(server);
   }
   /// A packet that came, before it is worked on; `became` gets the answer.
   std::size_t came(std::uint16_t from, const net::Hop& hop, std::string_view bytes) {

@@ -369,6 +369,10 @@ void Engine::send_through_members(std::size_t begin, std::int64_t now_ms, Output
       out.frame(send.hop.member, frame_);
     } else if (send.transaction != 0) {
       failed.push_back(send.transaction);
+    } else if (const auto elsewhere = sent_by_of(out.bytes(send), send.hop)) {
+      send.hop = sending_hop(core_.config, elsewhere->hop);
+      out.name_server(send, elsewhere->server);
+      continue;
     }
     send.length = 0;  // leaves by the bus, or not at all
   }

@@ -158,7 +158,7 @@ void TransactionLayer::start(std::uint64_t handle, std::int64_t now_ms, Output& 
   transaction->state = first.next;
   bytes_ += transaction->request.size();
   transaction->started = true;
-  out.send(transaction->hop, transaction->request, handle);
+  out.send(transaction->hop, transaction->request, handle, transaction->server);
   run_timers(client_payload(handle), *transaction, first.actions, net::is_reliable(transaction->hop.transport), now_ms);
 }
 
@@ -184,6 +184,7 @@ void TransactionLayer::cancel(std::uint64_t handle, std::string_view reason_line
   if (transaction == nullptr) return;
   invite->cancel = cancel_handle;
   transaction->hop = invite->hop;
+  transaction->server = invite->server;
   append_cancel(transaction->request, parsed_, reason_lines);
   start(cancel_handle, now_ms, out);
 }
@@ -270,7 +271,7 @@ void TransactionLayer::step_client(std::uint64_t handle, ClientTransaction& tran
   const State before = transaction.state;
   const Step next = step(transaction.machine, before, input);
   transaction.state = next.next;
-  if (has(next.actions, Action::retransmit_request)) out.send(transaction.hop, transaction.request, handle);
+  if (has(next.actions, Action::retransmit_request)) out.send(transaction.hop, transaction.request, handle, transaction.server);
   if (has(next.actions, Action::send_ack) && response != nullptr) send_failure_ack(transaction, *response, before != State::completed, out);
   pass = has(next.actions, Action::pass_to_tu);
   if (fired != nullptr && has(next.actions, Action::report_timeout | Action::report_transport_error)) {
@@ -302,7 +303,7 @@ void TransactionLayer::send_failure_ack(ClientTransaction& transaction, const Me
     append_failure_ack(scratch_, parsed_, response.value(Header::to));
     keep(transaction.request, scratch_);
   }
-  out.send(transaction.hop, transaction.request);
+  out.send(transaction.hop, transaction.request, 0, transaction.server);
 }
 
 void TransactionLayer::stop(TimerId& timer) noexcept {

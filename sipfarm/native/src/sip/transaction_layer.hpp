@@ -71,6 +71,7 @@ struct ClientTransaction {
   std::uint64_t user_id = 0;       // fork, or Python's key
   std::uint64_t cancel = 0;        // the CANCEL sent for this INVITE: it has the same branch
   net::Hop hop;
+  std::string server;   // the name that a TLS server at `hop` must prove
   std::string request;  // as sent; after a failure of an INVITE the ACK to it; nothing once neither can be needed
   RunningTimers timers;
 
@@ -80,6 +81,7 @@ struct ClientTransaction {
     cancel = 0;
     branch_index = 0;
     started = false;
+    server.clear();
     timers = {};
   }
 };
