@@ -338,6 +338,12 @@ class Engine:
         """(number, epoch, ready, load 0..1) of each member that is not dead."""
 
     def receive_bus(self, member: int, payload: bytes, now_ms: int, out: Output) -> None: ...
+    def take_as_user_agent(self, transaction: int) -> bool:
+        """
+        A user agent takes a request. False: it is at work on it already, by another way (RFC 3261
+        §8.2.2.2).
+        """
+
     def bus_failed(self, payload: bytes, now_ms: int, out: Output) -> None: ...
     def forward(
         self,

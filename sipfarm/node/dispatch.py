@@ -212,6 +212,9 @@ class Dispatcher:
             self._log.warning("task_unknown", task=decision.task, call_id=request.call_id)
             self._reply(request.transaction, Reply(404))
             return
+        if not self._engine.take_as_user_agent(request.transaction):
+            self._reply(request.transaction, Reply(482))
+            return
         try:
             users.task_calls.start(request, decision.task, task, users.runner)
         except CapacityError as error:

@@ -38,7 +38,8 @@ from sipfarm.testing.stream_farm import (
     WSS,
     StreamFarm,
 )
-from sipfarm.testing.websocket_phone import WebSocketPhone
+from sipfarm.testing.websocket_phone import SDP, PhoneCall, WebSocketPhone
+from sipfarm.testing.wire_text import uri_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -206,6 +207,39 @@ def test_a_phone_whose_connection_was_cut_is_called_when_it_comes_back(
             assert hung_up.result(DONE_S).status == 200
             assert awaiting_registration(pair) == 0
             assert bob.register(0).status == 200
+
+
+def test_an_invite_that_comes_by_two_ways_is_taken_once(pair: StreamFarm) -> None:
+    """RFC 3261 §8.2.2.2: the farm is the user agent, whichever members the ways lead to."""
+    uri, call_id = f"sip:echo@{DOMAIN}", f"{os.urandom(8).hex()}@phone.invalid"
+    with ExitStack() as stack:
+        links = [UdpLink(pair.trusted(member), pair.at(UDP, member)) for member in (1, 2)]
+        ways = [stack.enter_context(phone_on(link, "alice")) for link in links]
+        lines = (
+            ("From", f"<sip:alice@{DOMAIN}>;tag=one"),
+            ("To", f"<{uri}>"),
+            ("Call-ID", call_id),
+            ("CSeq", "1 INVITE"),
+            ("Contact", f"<sip:alice@{links[0].contact}>"),
+            ("Content-Type", "application/sdp"),
+        )
+        first = ways[0].send_request("INVITE", uri, lines, SDP)
+        taken = ways[0].wait_final(first)
+        assert taken.status == 200
+        for way in (ways[1], ways[0]):
+            assert way.wait_final(way.send_request("INVITE", uri, lines, SDP)).status == 482
+        routes = tuple(reversed(taken.values("Record-Route")))
+        call = PhoneCall(
+            ways[0],
+            call_id,
+            ours=taken.value("From"),
+            theirs=taken.value("To"),
+            target=uri_of(taken.value("Contact")),
+            routes=routes,
+            body=taken.body,
+        )
+        call.acknowledge(1)
+        assert call.bye().status == 200
 
 
 def awaiting_registration(farm: StreamFarm) -> int:

@@ -19,6 +19,7 @@ sip::BusMessage full(Kind kind) {
   message.ttl_ms = UINT32_MAX;
   message.key = UINT64_MAX;
   message.claim = UINT64_MAX - 1;
+  message.merge = UINT64_MAX - 2;
   message.hop = {net::Address::parse("[2001:db8::1]", 65'535).value(), UINT32_MAX, 9, 3, net::Transport::wss};
   message.bytes = "OPTIONS sip:a SIP/2.0\r\n\r\n";
   return message;

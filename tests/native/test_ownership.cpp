@@ -1,112 +1,9 @@
-#include "engine_bench.hpp"
+#include "engine_farm.hpp"
 
-// Members that own, pass on and look up (DESIGN: ownership), with the bus in the test's hands.
+// Members that own, pass on and look up (DESIGN: ownership).
 
 using namespace sipfarm;
 using namespace sipfarm::tests;
-
-namespace {
-
-/// Three members; frames go from one to the other when run() is called, unless the link is cut.
-class Farm {
- public:
-  Farm() {
-    for (std::uint16_t number = 1; number <= 3; ++number) {
-      sip::EngineConfig config = Bench::config(number);
-      config.epoch = 10;
-      members_.push_back(std::make_unique<Bench>(std::move(config)));
-    }
-    view({1, 2, 3});
-  }
-
-  Bench& operator[](std::uint16_t number) { return *members_[number - 1U]; }
-
-  void view(const std::vector<std::uint16_t>& numbers) {
-    for (const std::uint16_t number : numbers) view_of(number, numbers);
-    run();
-  }
-  void view_of(std::uint16_t of, const std::vector<std::uint16_t>& numbers) {
-    std::vector<sip::FarmMember> view;
-    for (const std::uint16_t number : numbers) view.push_back({number, 10, number != draining, loads[number - 1U]});
-    (*this)[of].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.set_view(view, now, out); });
-  }
-  /// Delivers what stands in the frames until there are none.
-  void run() {
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (std::uint16_t from = 1; from <= 3; ++from) {
-        while (!(*this)[from].frames.empty()) {
-          const auto [to, payload] = std::move((*this)[from].frames.front());
-          (*this)[from].frames.pop_front();
-          ++hops;
-          if (to < 1 || to > 3 || to == dead) continue;
-          (*this)[to].act([&, bytes = std::string_view{payload}](sip::Engine& e, std::int64_t now, sip::Output& out) {
-            e.receive_bus(from, bytes, now, out);
-          });
-          moved = true;
-        }
-      }
-    }
-  }
-  void receive(std::uint16_t at, const net::Hop& from, std::string_view text) {
-    (*this)[at].receive(from, text);
-    run();
-  }
-  void advance(std::int64_t by_ms) {
-    for (auto& member : members_) member->advance(by_ms);
-    run();
-  }
-  /// The member where something is to be decided, 0 where there is none or several.
-  std::uint16_t asked() {
-    std::uint16_t found = 0;
-    for (std::uint16_t number = 1; number <= 3; ++number) {
-      if ((*this)[number].events.empty()) continue;
-      if (found != 0) return 0;
-      found = number;
-    }
-    return found;
-  }
-  std::uint16_t home_of(std::string_view call_id) {
-    sip::FarmView view{1, 10, Bench::config(1).transaction_key};
-    const std::vector<sip::FarmMember> members = {{1, 10, true, 0}, {2, 10, true, 0}, {3, 10, true, 0}};
-    view.set(members);
-    return view.rank(call_id).first;
-  }
-  std::uint16_t not_home_of(std::string_view call_id, std::uint16_t nor = 0) {
-    for (std::uint16_t number = 1; number <= 3; ++number) {
-      if (number != home_of(call_id) && number != nor) return number;
-    }
-    return 0;
-  }
-  void at_rest() {
-    for (int i = 0; i < 10; ++i) advance(100'000);
-    for (auto& member : members_) {
-      member->events.clear();
-      member->sent.clear();
-      member->frames.clear();
-      member->at_rest();
-    }
-  }
-
-  std::array<float, 3> loads{};
-  std::uint16_t draining = 0;
-  std::uint16_t dead = 0;
-  std::size_t hops = 0;
-
- private:
-  std::vector<std::unique_ptr<Bench>> members_;
-};
-
-/// Alice's call to Bob through a member, up to what Bob got.
-std::string forwarded(Farm& farm, std::uint16_t at, const Ask& invite = {}) {
-  farm.receive(at, alice, invite.text());
-  REQUIRE(farm.asked() == at);
-  farm[at].forward(farm[at].take_event(sip::EventKind::request).id, {to_bob()});
-  farm[at].take("SIP/2.0 100");
-  return farm[at].take("INVITE ");
-}
-
-}  // namespace
 
 TEST_CASE("the same INVITE at all three members is worked on by one (DESIGN: directory)") {
   for (int i = 0; i < 20; ++i) {
@@ -137,6 +34,7 @@ TEST_CASE("a claim costs one round trip, and none at the home itself") {
   CHECK(farm.hops == 3);  // claim, claimed, and the copy at the second-ranked (which may be the asker itself, or not)
   farm[farm.asked()].events.clear();
   invite.branch = "z9hG4bKathome";
+  invite.cseq = 2;
   farm.hops = 0;
   farm.receive(home, alice, invite.text());
   CHECK(farm.hops == 1);
@@ -354,163 +252,55 @@ TEST_CASE("new work goes to a clearly less busy member, and away from one that d
   CHECK(farm.asked() != 0);
 }
 
-TEST_CASE("over a stream the answer leaves by the connection the request came on, through the member that holds it (RFC 3261 §18.2.2)") {
-  Farm farm;
-  farm.loads = {0.9F, 0.1F, 0.9F};
-  farm.view({1, 2, 3});
-  Ask invite;
-  invite.via = "SIP/2.0/TCP 192.0.2.1:5061";
-  const net::Hop stream = hop_of("192.0.2.1", 50'000, net::Transport::tcp, 5);
-  farm.receive(1, stream, invite.text());
-  CHECK(farm.asked() == 2);
-  farm[2].respond(farm[2].take_event(sip::EventKind::request).id, 404);
-  farm[2].nothing_sent();
-  farm.run();
-  const Sent sent = farm[1].take_sent("SIP/2.0 404");
-  CHECK(sent.hop.flow == 5);
-  CHECK(sent.hop.member == 0);
-}
-
-TEST_CASE("a flow of a member that is gone fails at once (RFC 5626)") {
-  Farm farm;
-  farm.view({1, 2, 3});
-  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
-  flow.member = 2;
-  farm.receive(1, alice, Ask{}.text());
-  REQUIRE(farm.asked() == 1);
-  farm.dead = 2;
-  farm.view_of(1, {1, 3});
-  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
-  farm[1].take("SIP/2.0 100");
-  farm[1].take("SIP/2.0 480");
-}
-
-TEST_CASE("a flow that breaks at another member is told to the owner of what was sent through it") {
-  Farm farm;
-  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
-  flow.member = 2;
-  farm.receive(1, alice, Ask{}.text());
-  REQUIRE(farm.asked() == 1);
-  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
-  farm[1].take("SIP/2.0 100");
-  farm.run();
-  const Sent sent = farm[2].take_sent("INVITE ");
-  farm[2].fail(sent.transaction);
-  farm.run();
-  farm[1].take("SIP/2.0 480");
-}
-
-/// Everything that a member has for others is dropped.
-void lose_frames(Bench& member) {
-  while (!member.frames.empty()) {
-    const std::string payload = std::move(member.frames.front().second);
-    member.frames.pop_front();
-    member.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.bus_failed(payload, now, out); });
-  }
-}
-
-TEST_CASE("a request whose bus frame is dropped on its way to a stream fails at once, over UDP it is sent again (RFC 3261 §18.4)") {
-  for (const auto transport : {net::Transport::tcp, net::Transport::udp}) {
-    Farm farm;
-    net::Hop flow = hop_of("192.0.2.2", 40'000, transport, transport == net::Transport::udp ? 0 : 3);
-    flow.member = 2;
-    farm.receive(1, alice, Ask{}.text());
-    REQUIRE(farm.asked() == 1);
-    farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2")});
-    farm[1].take("SIP/2.0 100");
-    lose_frames(farm[1]);
-    if (transport == net::Transport::tcp) {
-      farm[1].take("SIP/2.0 480");
-    } else {
-      farm[1].nothing_sent();
-      farm.advance(500);
-      farm[2].take("INVITE ");
+TEST_CASE("an INVITE that comes by several ways meets itself at one member (RFC 3261 §8.2.2.2)") {
+  for (std::uint16_t first = 1; first <= 3; ++first) {
+    for (std::uint16_t second = 1; second <= 3; ++second) {
+      Farm farm;
+      Ask invite;
+      farm.receive(first, alice, invite.text());
+      const std::uint16_t owner = farm.asked();
+      REQUIRE(owner == first);
+      const std::uint64_t one = farm[owner].take_event(sip::EventKind::request).id;
+      invite.branch = "z9hG4bKother";
+      invite.via = "SIP/2.0/UDP 192.0.2.9:5060";
+      invite.uri = "sip:600@example.test";
+      farm.receive(second, carol, invite.text());
+      REQUIRE(farm.asked() == owner);
+      const std::uint64_t other = farm[owner].take_event(sip::EventKind::request).id;
+      sip::Engine& engine = farm[owner].engine;
+      CHECK(engine.take_as_user_agent(one));
+      CHECK(engine.take_as_user_agent(one));
+      CHECK_FALSE(engine.take_as_user_agent(other));
+      CHECK(farm[owner].respond(other, 482));
+      CHECK(farm[owner].respond(one, 486));
+      farm.advance(100'000);  // both are over
+      farm[owner].sent.clear();
+      invite.branch = "z9hG4bKthird";
+      farm.receive(second, alice, invite.text());
+      const std::uint64_t third = farm[owner].take_event(sip::EventKind::request).id;
+      CHECK(engine.take_as_user_agent(third));
+      CHECK(farm[owner].respond(third, 486));
+      farm.at_rest();
     }
-    farm.at_rest();
   }
 }
 
-TEST_CASE("a response whose bus frame is dropped is left to its repetition (RFC 3261 §17.2.1)") {
+TEST_CASE("what is forwarded may come twice, and a request within a dialog is never merged (RFC 3261 §16.3, §8.2.2.2)") {
   Farm farm;
-  net::Hop flow = hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3);
-  flow.member = 2;
-  const std::string at_bob = [&] {
-    farm.receive(1, alice, Ask{}.text());
-    REQUIRE(farm.asked() == 1);
-    farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2")});
-    farm[1].take("SIP/2.0 100");
-    farm.run();
-    return farm[2].take("INVITE ");
-  }();
-  farm[2].receive(hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3), reply(at_bob, "200 OK"));
-  lose_frames(farm[2]);
-  farm[2].nothing_sent();
-  farm.receive(2, hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3), reply(at_bob, "200 OK"));
-  farm[1].take("SIP/2.0 200");
-}
-
-TEST_CASE("a request of a stream that cannot reach its owner is answered, since nobody repeats it") {
-  Farm farm;
-  const std::string at_bob = forwarded(farm, 1);
-  farm[1].receive(bob, reply(at_bob, "200 OK"));
-  const std::string at_alice = farm[1].take("SIP/2.0 200");
-  Ask bye;
-  bye.method = "BYE";
-  bye.branch = "z9hG4bKbye";
-  bye.uri = "sip:bob@192.0.2.2:5062";
-  bye.to_tag = "bob";
-  bye.cseq = 2;
-  bye.via = "SIP/2.0/TCP 192.0.2.1:5061";
-  bye.more = caller_route(at_alice);
-  farm[2].receive(hop_of("192.0.2.1", 40'000, net::Transport::tcp, 9), bye.text());
-  lose_frames(farm[2]);
-  const Sent refused = farm[2].take_sent("SIP/2.0 500");
-  CHECK(refused.hop.flow == 9);
-  CHECK(has(refused.text, "Retry-After: 1"));
-  bye.via = "SIP/2.0/UDP 192.0.2.1:5061";
-  farm[2].receive(alice, bye.text());
-  lose_frames(farm[2]);
-  farm[2].nothing_sent();
-}
-
-TEST_CASE("what was sent through a member that has died since fails when it is known to be dead (RFC 5626)") {
-  Farm farm;
-  net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 3);
-  flow.member = 2;
-  farm.receive(1, alice, Ask{}.text());
-  REQUIRE(farm.asked() == 1);
-  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to(flow, "sip:bob@192.0.2.2;transport=tcp")});
-  farm[1].take("SIP/2.0 100");
-  farm.dead = 2;
-  farm.run();
-  farm.view_of(1, {1, 3});
-  farm[1].take("SIP/2.0 480");
-}
-
-TEST_CASE("a response whose connection died with its member goes to the port of sent-by (RFC 3261 §18.2.2)") {
-  Farm farm;
-  net::Hop came = hop_of("192.0.2.1", 40'000, net::Transport::tcp, 3);
-  came.member = 2;
   Ask invite;
-  invite.via = "SIP/2.0/TCP 192.0.2.1:5070";
-  sip::BusMessage message;
-  message.kind = sip::BusMessage::Kind::packet;
-  message.settled = true;
-  message.epoch = 10;
-  message.hop = came;
-  const std::string text = invite.text();
-  message.bytes = text;
-  std::string frame;
-  sip::append_bus_message(frame, message);
-  farm[1].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(2, frame, now, out); });
-  farm.dead = 2;
-  farm.view_of(1, {1, 3});
-  CHECK(farm[1].respond(farm[1].take_event(sip::EventKind::request).id, 486));
-  const Sent sent = farm[1].take_sent("SIP/2.0 486");
-  CHECK(sent.hop.remote == net::Address::parse("192.0.2.1", 5070).value());
-  CHECK(sent.hop.flow == 0);
-  CHECK(sent.hop.member == 0);
-  CHECK(sent.server.empty());
+  farm.receive(1, alice, invite.text());
+  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to_bob()});
+  invite.branch = "z9hG4bKother";
+  farm.receive(2, alice, invite.text());
+  farm[1].forward(farm[1].take_event(sip::EventKind::request).id, {to_carol()});
+  farm[1].take("SIP/2.0 100");
+  farm[1].take("INVITE sip:bob@");
+  farm[1].take("SIP/2.0 100");
+  farm[1].take("INVITE sip:carol@");
+  sip::Message request;
+  invite.to_tag = "bob";
+  request.parse(invite.text());
+  CHECK(sip::merge_key({}, request) == 0);
 }
 
 TEST_CASE("no packet takes more than two hops, and garbage on the bus is counted (DESIGN: directory)") {

@@ -318,6 +318,8 @@ void bind_engine(nb::module_& module) {
            nb::arg("transaction"), nb::arg("targets"), nb::arg("relay"), nb::arg("record_route"), nb::arg("more"), nb::arg("step_ms"),
            nb::arg("remove"), nb::arg("add"), nb::arg("now_ms"), nb::arg("out"))
       .def("finish", &Engine::finish, nb::arg("transaction"), nb::arg("now_ms"), nb::arg("out"))
+      .def("take_as_user_agent", &Engine::take_as_user_agent, nb::arg("transaction"),
+           "A user agent takes a request. False: it is at work on it already, by another way (RFC 3261 §8.2.2.2).")
       .def("request",
            [](Engine& self, std::uint64_t key, nb::str method, nb::str uri, nb::handle headers, nb::bytes body, nb::str call_id,
               nb::handle hop, std::int64_t now_ms, Output& out) {

@@ -70,11 +70,12 @@ void append_bus_message(std::string& out, const BusMessage& message) {
       break;
     case Kind::claim:
     case Kind::claimed:
-      begin(4);
+      begin(message.kind == Kind::claim ? 5 : 4);
       writer.uint(message.key);
       writer.uint(message.member);
       writer.uint(message.epoch);
       writer.uint(message.claim);
+      if (message.kind == Kind::claim) writer.uint(message.merge);
       break;
     case Kind::note:
       begin(4);
@@ -132,11 +133,14 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
     case Kind::claim:
     case Kind::claimed:
     case Kind::note:
-      if (*count != 5 || !read_uint(reader, any, message.key) || !read_uint(reader, 0xffff, value)) return std::nullopt;
+      if (*count != (message.kind == Kind::claim ? 6U : 5U) || !read_uint(reader, any, message.key) || !read_uint(reader, 0xffff, value)) return std::nullopt;
       message.member = static_cast<std::uint16_t>(value);
       if (!read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
       message.epoch = static_cast<std::uint32_t>(value);
-      if (message.kind != Kind::note) return read_uint(reader, any, message.claim) ? std::optional{message} : std::nullopt;
+      if (message.kind != Kind::note) {
+        const bool whole = read_uint(reader, any, message.claim) && (message.kind != Kind::claim || read_uint(reader, any, message.merge));
+        return whole ? std::optional{message} : std::nullopt;
+      }
       if (!read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
       message.ttl_ms = static_cast<std::uint32_t>(value);
       return message;

@@ -15,7 +15,7 @@ struct BusMessage {
   enum class Kind : std::uint8_t {
     packet,   // hop, bytes, epoch, settled, hops: a SIP packet for its owner, which is the receiver in that epoch
     lookup,   // hop, bytes, hops: a packet that only the directory knows the owner of (CANCEL, ACK to a relayed non-2xx)
-    claim,    // key, member, epoch, claim: may `member` own the transaction? Asked at the home
+    claim,    // key, member, epoch, claim, merge: may `member` own the transaction? Asked at the home
     claimed,  // key, member, epoch, claim: who owns it
     note,     // key, member, epoch, ttl_ms: a directory entry, told to a new home or to the second-ranked
     send,     // hop, bytes, claim (transaction): to leave through a flow of the receiver
@@ -31,6 +31,7 @@ struct BusMessage {
   std::uint32_t ttl_ms = 0;
   std::uint64_t key = 0;
   std::uint64_t claim = 0;
+  std::uint64_t merge = 0;  // the request, by whichever way it came; 0: it is no INVITE that may have come by several
   net::Hop hop;
   std::string_view bytes;
 };

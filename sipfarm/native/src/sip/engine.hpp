@@ -30,7 +30,8 @@ struct Arrival {
 };
 
 /// The way of a SIP packet: parse, protect, classify, and then forward, absorb, pass on to its owner, or tell Python. Sans-IO: each call
-/// adds to the output what is to be done. engine.cpp is the line, decisions.cpp what Python answers, ownership.cpp the other members.
+/// adds to the output what is to be done. engine.cpp is the line, decisions.cpp what Python answers, ownership.cpp whose a packet is,
+/// member_flows.cpp what leaves through other members.
 class Engine {
  public:
   Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms);
@@ -56,6 +57,8 @@ class Engine {
   void finish(std::uint64_t transaction, std::int64_t now_ms, Output& out);
 
   // the farm as a user agent
+  /// A user agent takes a request without To tag. False: it is at work on it already, by another way (RFC 3261 §8.2.2.2).
+  bool take_as_user_agent(std::uint64_t transaction) { return transactions_.take_as_user_agent(transaction); }
   struct Outgoing {
     std::string_view method;
     std::string_view uri;
@@ -156,6 +159,9 @@ class Engine {
   Fate claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
   Fate look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
   std::optional<Directory::Owner> test_and_set(std::uint64_t key, Directory::Owner proposed, std::int64_t now_ms, Output& out);
+  std::uint64_t merge_of(const Message& request) const noexcept;
+  std::optional<Directory::Owner> owner_of_merged(std::uint64_t merge, std::int64_t now_ms) const noexcept;
+  void note_merged(std::uint64_t merge, Directory::Owner owner, std::int64_t now_ms);
   void put(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms);
   void tidy_directory(std::int64_t now_ms);
   void enter(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms, Output& out);
@@ -175,10 +181,14 @@ class Engine {
   void hear_sync(std::uint16_t from, std::int64_t now_ms, Output& out);
   /// Whether everybody who was there before has told this member what it is home of; until then it grants no claim.
   bool is_settled() const noexcept { return unheard_.empty(); }
+  void tell_member(std::uint16_t member, const BusMessage& message, Output& out);
+
+  // member_flows.cpp
+  /// A client transaction of another member, as it is named in what is sent for it.
+  static std::uint64_t transaction_of(std::uint16_t member, std::uint64_t handle) noexcept;
   void refuse_lost(const BusMessage& packet, Output& out);
   void fail_through_gone(std::int64_t now_ms, Output& out);
   void send_through_members(std::size_t begin, std::int64_t now_ms, Output& out);
-  void tell_member(std::uint16_t member, const BusMessage& message, Output& out);
 
   Core core_;
   TransactionLayer transactions_;

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "sip/compose.hpp"
 #include "sip/engine.hpp"
 #include "sip/uri.hpp"
 
@@ -10,8 +9,6 @@ namespace sipfarm::sip {
 
 namespace {
 
-/// Client transactions of other members, as they are named in what is sent for them.
-constexpr std::uint64_t foreign_bit = std::uint64_t{1} << 63;
 constexpr std::uint64_t handle_mask = (std::uint64_t{1} << 40) - 1;
 
 constexpr std::uint64_t directory_tick = 0;  // among the ids of what waits, which begin at 1
@@ -71,9 +68,12 @@ Fate Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_
   const Directory::Owner proposed{chosen, member != nullptr ? member->epoch : core_.config.epoch};
   const bool at_home = home.first == core_.config.member;
   if (at_home && is_settled()) {
-    const auto owner = test_and_set(key, proposed, now_ms, out);
+    const std::uint64_t merge = merge_of(*request);
+    const Directory::Owner meant = owner_of_merged(merge, now_ms).value_or(proposed);
+    const auto owner = test_and_set(key, meant, now_ms, out);
     if (!owner) return core_.drop(Drop::unclaimed);
-    if (*owner == proposed) copy_entry(key, *owner, home.second, now_ms, out);
+    note_merged(merge, *owner, now_ms);
+    if (*owner == meant) copy_entry(key, *owner, home.second, now_ms, out);
     return hand_over(std::move(request), arrival, *owner, now_ms, out);
   }
   if (waiting_.size() >= core_.config.waiting_max) return core_.drop(Drop::limit);
@@ -82,6 +82,7 @@ Fate Engine::claim(MessageRef request, const Arrival& arrival, std::int64_t now_
   message.key = key;
   message.member = proposed.member;
   message.epoch = proposed.epoch;
+  message.merge = merge_of(*request);
   message.claim = wait({key, std::move(request), arrival, false, TimerId::none, tries}, now_ms);
   claims_by_key_[key] = message.claim;
   if (!at_home) tell_member(home.first, message, out);
@@ -97,6 +98,20 @@ std::optional<Directory::Owner> Engine::test_and_set(std::uint64_t key, Director
   if (!view_.is_live(proposed.member, proposed.epoch)) return std::nullopt;
   enter(key, proposed, now_ms + core_.config.directory_ms, now_ms, out);
   return proposed;
+}
+
+std::uint64_t Engine::merge_of(const Message& request) const noexcept {
+  return request.method() == Method::invite ? merge_key(core_.config.transaction_key, request) : 0;
+}
+
+/// An INVITE that comes by several ways meets itself at one member (RFC 3261 §8.2.2.2): who owns the first of its transactions.
+std::optional<Directory::Owner> Engine::owner_of_merged(std::uint64_t merge, std::int64_t now_ms) const noexcept {
+  const auto first = merge != 0 ? directory_.find(merge, now_ms) : std::nullopt;
+  return first && view_.is_live(first->member, first->epoch) ? first : std::nullopt;
+}
+
+void Engine::note_merged(std::uint64_t merge, Directory::Owner owner, std::int64_t now_ms) {
+  if (merge != 0 && !owner_of_merged(merge, now_ms)) put(merge, owner, now_ms + core_.config.directory_ms, now_ms);
 }
 
 void Engine::put(std::uint64_t key, Directory::Owner owner, std::int64_t until_ms, std::int64_t now_ms) {
@@ -261,7 +276,7 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
       return;
     case Kind::send:
       out.send(arrival.hop, message.bytes,
-               message.claim == 0 ? 0 : foreign_bit | (std::uint64_t{from} << 40) | (message.claim & handle_mask));
+               message.claim == 0 ? 0 : transaction_of(from, message.claim));
       if (out.tracing) out.packets.back().from = from;
       return;
     case Kind::failed:
@@ -282,8 +297,11 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
 
 void Engine::answer_claim(std::uint16_t from, const BusMessage& claim, std::int64_t now_ms, Output& out) {
   // An owner that is not known here yet, or dead: who asks will ask again.
-  const auto owner = is_settled() ? test_and_set(claim.key, {claim.member, claim.epoch}, now_ms, out) : std::nullopt;
+  const Directory::Owner proposed{claim.member, claim.epoch};
+  const auto owner =
+      is_settled() ? test_and_set(claim.key, owner_of_merged(claim.merge, now_ms).value_or(proposed), now_ms, out) : std::nullopt;
   if (!owner) return core_.counters.drop(Drop::unclaimed);
+  note_merged(claim.merge, *owner, now_ms);
   BusMessage answer = claim;
   answer.kind = BusMessage::Kind::claimed;
   answer.member = owner->member;
@@ -302,81 +320,6 @@ void Engine::receive_claimed(const BusMessage& answer, std::int64_t now_ms, Outp
   copy_entry(waiting.key, owner, view_.rank(waiting.request->call_id()).second, now_ms, out);
   take_up(std::move(waiting.request), waiting.arrival, out,
           [&](MessageRef request) { return hand_over(std::move(request), waiting.arrival, owner, now_ms, out); });
-}
-
-void Engine::transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out) {
-  const Turn turn{*this, now_ms, out};
-  if ((transaction & foreign_bit) != 0) {
-    BusMessage message;
-    message.kind = BusMessage::Kind::failed;
-    message.claim = transaction & handle_mask;
-    tell_member(static_cast<std::uint16_t>((transaction >> 40) & 0xffff), message, out);
-    return;
-  }
-  fired_.clear();
-  transactions_.transport_failed(transaction, now_ms, out, fired_);
-  tell(fired_, now_ms, out);
-}
-
-void Engine::bus_failed(std::string_view payload, std::int64_t now_ms, Output& out) {
-  const Turn turn{*this, now_ms, out};
-  net::MsgpackReader reader{payload};
-  while (!reader.empty()) {
-    const auto message = read_bus_message(reader);
-    if (!message) return core_.counters.drop(Drop::bus_malformed);
-    if (!net::is_reliable(message->hop.transport)) continue;
-    if (message->kind == BusMessage::Kind::send && message->claim != 0) transport_failed(message->claim, now_ms, out);
-    if (message->kind == BusMessage::Kind::packet || message->kind == BusMessage::Kind::lookup) refuse_lost(*message, out);
-  }
-}
-
-/// A request that came over a stream, whose sender does not repeat it, did not reach its owner.
-void Engine::refuse_lost(const BusMessage& packet, Output& out) {
-  bool ok = false;
-  const MessageRef request = core_.messages.parse(packet.bytes, ok);
-  if (!ok || !request->is_request() || request->method() == Method::ack) return;
-  net::Hop hop = packet.hop;
-  if (hop.member == core_.config.member) hop.member = 0;
-  scratch_.clear();
-  append_response(scratch_, *request, hop, {500, {}, mint_tag(request->call_id()), "Retry-After: 1\r\n", {}});
-  out.send(reply_hop(request->top_via(), hop), scratch_);
-}
-
-/// What was sent through a member that is gone is not answered through it.
-void Engine::fail_through_gone(std::int64_t now_ms, Output& out) {
-  std::vector<std::uint64_t> failed;
-  transactions_.each_client([&](std::uint64_t handle, const ClientTransaction& transaction) {
-    if (transaction.hop.member != 0 && view_.find(transaction.hop.member) == nullptr) failed.push_back(handle);
-  });
-  for (const std::uint64_t transaction : failed) transport_failed(transaction, now_ms, out);
-}
-
-/// What is for a flow of another member goes there; where that member is gone, the flow is too.
-void Engine::send_through_members(std::size_t begin, std::int64_t now_ms, Output& out) {
-  std::vector<std::uint64_t> failed;
-  for (std::size_t i = begin; i < out.sends.size(); ++i) {
-    Send& send = out.sends[i];
-    if (send.hop.member == 0 || send.length == 0) continue;
-    const FarmMember* holder = view_.find(send.hop.member);
-    if (holder != nullptr && send.hop.member != core_.config.member) {
-      BusMessage message;
-      message.kind = BusMessage::Kind::send;
-      message.hop = send.hop;
-      message.claim = send.transaction;
-      message.bytes = out.bytes(send);
-      frame_.clear();
-      append_bus_message(frame_, message);
-      out.frame(send.hop.member, frame_);
-    } else if (send.transaction != 0) {
-      failed.push_back(send.transaction);
-    } else if (const auto elsewhere = sent_by_of(out.bytes(send), send.hop)) {
-      send.hop = sending_hop(core_.config, elsewhere->hop);
-      out.name_server(send, elsewhere->server);
-      continue;
-    }
-    send.length = 0;  // leaves by the bus, or not at all
-  }
-  for (const std::uint64_t transaction : failed) transport_failed(transaction, now_ms, out);
 }
 
 void Engine::set_view(std::span<const FarmMember> members, std::int64_t now_ms, Output& out) {

@@ -51,6 +51,13 @@ std::uint64_t transaction_key(const SipKey& key, const Message& request, Method 
   return hasher.finish();
 }
 
+std::uint64_t merge_key(const SipKey& key, const Message& request) noexcept {
+  if (!request.to_tag().empty()) return 0;
+  SipHasher hasher{key};
+  hasher.add("merge\n").add(request.call_id()).add("\n").add(request.from_tag()).add("\n").add(std::uint64_t{request.cseq()});
+  return hasher.add(request.method_text()).finish();
+}
+
 TransactionLayer::TransactionLayer(TimerWheel& wheel, const TransactionTimers& timers, const SipKey& key, Limits limits)
     : wheel_{wheel},
       timers_{timers},
@@ -106,6 +113,18 @@ ServerTransaction* TransactionLayer::open_server(MessageRef request, const net::
     transaction->timers.bound = wheel_.schedule(now_ms + unanswered_ms(timers_), with_timer(server_payload(handle), Timer::j));
   }
   return transaction;
+}
+
+bool TransactionLayer::take_as_user_agent(std::uint64_t handle) {
+  ServerTransaction* transaction = servers_.find(handle);
+  if (transaction == nullptr || !transaction->request) return true;
+  const std::uint64_t merge = merge_key(key_, *transaction->request);
+  if (merge == 0) return true;
+  const std::uint64_t first = user_agent_by_merge_.find(merge);
+  if (first != 0 && first != handle) return false;
+  transaction->merge = merge;
+  user_agent_by_merge_.put(merge, handle);
+  return true;
 }
 
 void TransactionLayer::receive_request(std::uint64_t handle, Input input, std::int64_t now_ms, Output& out) {
@@ -343,6 +362,7 @@ void TransactionLayer::end_server(std::uint64_t handle, ServerTransaction& trans
   stop_timers(transaction.timers);
   release(transaction.response);
   if (server_by_key_.find(transaction.key) == handle) server_by_key_.erase(transaction.key);
+  if (transaction.merge != 0) user_agent_by_merge_.erase(transaction.merge);
   servers_.erase(handle);
 }
 

@@ -41,6 +41,7 @@ struct ServerTransaction {
   bool cancelled = false;
   int status = 0;  // last response sent
   std::uint64_t key = 0;
+  std::uint64_t merge = 0;  // merge_key() where a user agent of ours has it
   std::uint64_t home = 0;  // hash of the Call-ID: where the directory keeps the key
   std::uint64_t user_id = 0;
   MessageRef request;  // until the final response
@@ -53,6 +54,7 @@ struct ServerTransaction {
   void clear() {
     request.reset();
     to_tag.clear();
+    merge = 0;
     user = User::none;
     user_id = 0;
     status = 0;
@@ -91,6 +93,9 @@ struct ClientTransaction {
 /// of a transaction share, are always in it: a branch used twice does no harm then. `as` is invite for an ACK or CANCEL.
 std::uint64_t transaction_key(const SipKey& key, const Message& request, Method as) noexcept;
 
+/// The same for all ways that one request may have come by (RFC 3261 §8.2.2.2): From tag, Call-ID and CSeq. 0 for what is within a dialog.
+std::uint64_t merge_key(const SipKey& key, const Message& request) noexcept;
+
 /// Something that happened by itself and that the user is to be told.
 struct Fired {
   enum class What : std::uint8_t { timeout, transport_error, server_ended };
@@ -118,6 +123,8 @@ class TransactionLayer {
   bool has_server(std::uint64_t key) const noexcept { return server_by_key_.find(key) != 0; }
   /// nullptr at the limit.
   ServerTransaction* open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle);
+  /// A user agent of ours takes a request. False: it has it already, by another way, and that transaction is not over.
+  bool take_as_user_agent(std::uint64_t handle);
   /// A request that matched came again, or the ACK to a response other than 2xx.
   void receive_request(std::uint64_t handle, Input input, std::int64_t now_ms, Output& out);
   /// Sends `response` by the table and keeps it for retransmission. False: the state no longer allows it.
@@ -178,6 +185,7 @@ class TransactionLayer {
   SlotMap<ServerTransaction> servers_;
   SlotMap<ClientTransaction> clients_;
   KeyMap server_by_key_;
+  KeyMap user_agent_by_merge_;
   std::vector<std::string> spare_;  // buffers of ended transactions
   std::size_t bytes_ = 0;
   std::size_t bytes_max_;
