@@ -18,6 +18,7 @@ from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import CacheSettings
 from sipfarm.signaling.message import Syntax
+from sipfarm.signaling.recollection import Others
 from sipfarm.signaling.registrar import Registrar, RegistrarSettings
 from sipfarm.signaling.registration import Registration
 from sipfarm.signaling.router import Router
@@ -57,9 +58,14 @@ def keys_of(config: Config) -> tuple[FarmKeys, ...]:
     return tuple([farm_keys(secret) for secret in secrets if secret])
 
 
-def deciders(config: Config, store: Store, number: int, listens: list[Listen]) -> Deciders:
-    """Registrar and router over the store. Raises StartError for a policy that cannot be loaded."""
-    tenants, locations = Tenants(store, CacheSettings()), Locations(store, CacheSettings())
+def deciders(
+    config: Config, store: Store, others: Others, number: int, listens: list[Listen]
+) -> Deciders:
+    """Registrar and router over the store, and over what others remember while it is away. Raises
+    StartError for a policy that cannot be loaded.
+    """
+    tenants = Tenants(store, CacheSettings(), others)
+    locations = Locations(store, CacheSettings(), others)
     own = own_addresses(config, listens)
     digest = Digest(
         DigestSettings(

@@ -45,7 +45,8 @@ class LookupCache(Generic[K, V]):
 
     def __init__(self, settings: CacheSettings) -> None:
         self._settings = settings
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, int, int]] = OrderedDict()
+        self._age = 0  # of what is written now; what is of an earlier one is in doubt
         self._fills: dict[K, object] = {}  # under way: which fill may still write its key
         self._under_way = 0
 
@@ -55,20 +56,32 @@ class LookupCache(Generic[K, V]):
     def peek(self, key: K, now_ms: int) -> V | Unknown:
         """The answer if it is at hand and not too old."""
         entry = self._entries.get(key)
-        if entry is None or entry[1] <= now_ms:
+        if entry is None or entry[1] <= now_ms or entry[2] != self._age:
             return UNKNOWN
         self._entries.move_to_end(key)
         return entry[0]
+
+    def recall(self, key: K) -> V | Unknown:
+        """The last answer, however old: for when the source is away."""
+        entry = self._entries.get(key)
+        return UNKNOWN if entry is None else entry[0]
 
     def put(self, key: K, value: V, now_ms: int) -> None:
         """Take in what is known from elsewhere; a fill under way for it writes no more."""
         self._fills.pop(key, None)
         self._write(key, value, now_ms)
 
-    async def fill(self, key: K, look_up: Callable[[], Awaitable[V]], now_ms: int) -> V:
+    async def fill(
+        self,
+        key: K,
+        look_up: Callable[[], Awaitable[V]],
+        now_ms: int,
+        ask_others: Callable[[], Awaitable[V]] | None = None,
+    ) -> V:
         """Ask the source and keep the answer, unless the key was forgotten meanwhile.
 
-        Where the source is away (CapacityError) an old answer goes on for a while.
+        Where the source is away (CapacityError) an old answer goes on for a while: this cache's,
+        else one that others remember.
         """
         if self._under_way >= self._settings.fills_max:
             raise CapacityError("too many look-ups under way")
@@ -77,11 +90,14 @@ class LookupCache(Generic[K, V]):
         try:
             value = await look_up()
         except CapacityError:
-            old = self._entries.get(key)
-            if old is None:
-                raise
-            self._entries[key] = (old[0], now_ms + self._settings.outage_lifetime_ms)
-            return old[0]
+            old = self.recall(key)
+            if old is UNKNOWN:
+                if ask_others is None:
+                    raise
+                old = await ask_others()
+            if self._fills.get(key) is fill:
+                self._write_until(key, old, now_ms + self._settings.outage_lifetime_ms)
+            return old
         else:
             if self._fills.get(key) is fill:
                 self._write(key, value, now_ms)
@@ -103,15 +119,20 @@ class LookupCache(Generic[K, V]):
         for key in [key for key in self._fills if matches(key)]:
             del self._fills[key]
 
-    def clear(self) -> None:
-        """Drop everything: invalidations may have been missed."""
-        self._entries.clear()
+    def doubt(self) -> None:
+        """Ask for everything again: invalidations may have been missed. While the source is away
+        the old answers are still better than none.
+        """
+        self._age += 1
         self._fills.clear()
 
     def _write(self, key: K, value: V, now_ms: int) -> None:
         settings = self._settings
         lifetime_ms = settings.lifetime_ms if value else settings.absent_lifetime_ms
-        self._entries[key] = (value, now_ms + lifetime_ms)
+        self._write_until(key, value, now_ms + lifetime_ms)
+
+    def _write_until(self, key: K, value: V, until_ms: int) -> None:
+        self._entries[key] = (value, until_ms, self._age)
         self._entries.move_to_end(key)
-        if len(self._entries) > settings.entries_max:
+        if len(self._entries) > self._settings.entries_max:
             self._entries.popitem(last=False)

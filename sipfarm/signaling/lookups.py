@@ -6,7 +6,7 @@ nothing of waiting, and an answer once given to a decision stays the same for it
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.limits import AOR_BYTES_MAX
@@ -15,6 +15,7 @@ from sipfarm.native import OwnAddresses
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookup_cache import UNKNOWN
 from sipfarm.signaling.message import UriView, canonical_host, is_address
+from sipfarm.signaling.recollection import Kind
 from sipfarm.signaling.tenants import Addressee, Tenants
 
 R = TypeVar("R")
@@ -22,7 +23,6 @@ R = TypeVar("R")
 LOOKUPS_MAX: Final = 24  # of one decision
 HOST_CHARS_MAX: Final = 255
 
-Kind = Literal["domain", "addressee", "bindings"]
 _Found = Domain | Addressee | tuple[Binding, ...] | None
 
 

@@ -2,7 +2,8 @@
 
 from sipfarm.base.records import Account, Application, Domain, TargetKind
 from sipfarm.signaling.location import TenantSource
-from sipfarm.signaling.lookup_cache import CacheSettings, LookupCache, Unknown
+from sipfarm.signaling.lookup_cache import UNKNOWN, CacheSettings, LookupCache, Unknown
+from sipfarm.signaling.recollection import Nobody, Others, Question, Remembered
 
 Addressee = Account | Application
 
@@ -10,8 +11,11 @@ Addressee = Account | Application
 class Tenants:
     """The provisioned records as this member knows them; domain names in canonical form."""
 
-    def __init__(self, source: TenantSource, settings: CacheSettings) -> None:
+    def __init__(
+        self, source: TenantSource, settings: CacheSettings, others: Others | None = None
+    ) -> None:
         self._source = source
+        self._others = others or Nobody()
         self._domains: LookupCache[str, Domain | None] = LookupCache(settings)
         self._addressees: LookupCache[tuple[str, str], Addressee | None] = LookupCache(settings)
 
@@ -24,14 +28,39 @@ class Tenants:
         return self._addressees.peek((domain, user), now_ms)
 
     async def fetch_domain(self, name: str, now_ms: int) -> Domain | None:
-        """A domain of the farm, from the store."""
-        return await self._domains.fill(name, lambda: self._source.domain(name), now_ms)
+        """A domain of the farm, from the store; while it is away from a member that knows it."""
+
+        async def ask_others() -> Domain | None:
+            return (await self._others.ask(Question("domain", name))).domain
+
+        return await self._domains.fill(name, lambda: self._source.domain(name), now_ms, ask_others)
 
     async def fetch_addressee(self, domain: str, user: str, now_ms: int) -> Addressee | None:
-        """Whom a user part stands for, from the store."""
+        """Whom a user part stands for, from the store; while it is away from a member that knows
+        it.
+        """
+
+        async def ask_others() -> Addressee | None:
+            remembered = await self._others.ask(Question("addressee", domain, user))
+            return remembered.account or remembered.application
+
         return await self._addressees.fill(
-            (domain, user), lambda: self._look_up(domain, user), now_ms
+            (domain, user), lambda: self._look_up(domain, user), now_ms, ask_others
         )
+
+    def recall_domain(self, name: str) -> Remembered | None:
+        """What this member last knew of a domain; None if nothing."""
+        domain = self._domains.recall(name)
+        return None if domain is UNKNOWN else Remembered(domain=domain)
+
+    def recall_addressee(self, domain: str, user: str) -> Remembered | None:
+        """Whom this member last knew a user part to stand for; None if it knew nothing."""
+        addressee = self._addressees.recall((domain, user))
+        if addressee is UNKNOWN:
+            return None
+        if isinstance(addressee, Application):
+            return Remembered(application=addressee)
+        return Remembered(account=addressee)
 
     async def _look_up(self, domain: str, user: str) -> Addressee | None:
         source = self._source
@@ -50,7 +79,7 @@ class Tenants:
         self._domains.forget(name)
         self._addressees.forget_where(lambda key: key[0] == name)
 
-    def clear(self) -> None:
+    def doubt(self) -> None:
         """Changes may have been missed: the bus was down."""
-        self._domains.clear()
-        self._addressees.clear()
+        self._domains.doubt()
+        self._addressees.doubt()

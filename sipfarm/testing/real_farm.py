@@ -54,6 +54,7 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     restart: bool = True
     packet_log: bool = False
     """Each member writes down what became of each packet."""
+    store: str = "sqlite:farm.db"
 
 
 class RealFarm:
@@ -281,7 +282,7 @@ class RealFarm:
         path.write_text(
             f"""[farm]
 secret = "{"of these tests " * 3}"
-store = "sqlite:farm.db"
+store = "{self.options.store}"
 [member]
 name = "m{index + 1}"
 drain_deadline_s = {self.options.drain_deadline_s}

@@ -179,7 +179,7 @@ class SimMember:
         self.when_running(self._lose_link)
 
     def _lose_link(self) -> None:
-        self.users.locations.clear()  # invalidations may have been missed
+        self.users.locations.doubt()  # invalidations may have been missed
         self.place.link_lost()
 
     def when_running(self, act: Callable[[], None]) -> None:

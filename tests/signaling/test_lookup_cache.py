@@ -1,6 +1,6 @@
 """The cache of look-ups: bounded, and never older than what it was told."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 
 import pytest
 
@@ -39,11 +39,15 @@ def cache() -> LookupCache[str, str | None]:
 
 
 def begin(
-    held: LookupCache[str, str | None], key: str, value: str | None, source: Source | None = None
+    held: LookupCache[str, str | None],
+    key: str,
+    value: str | None,
+    source: Source | None = None,
+    others: Callable[[], Awaitable[str | None]] | None = None,
 ) -> Generator[None, None, str | None]:
     """A fill that waits for its source."""
     asked = source or Source()
-    filling = held.fill(key, lambda: asked.ask(value), NOW_MS).__await__()
+    filling = held.fill(key, lambda: asked.ask(value), NOW_MS, others).__await__()
     next(filling)
     return filling
 
@@ -81,7 +85,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert held.peek("b", NOW_MS) is UNKNOWN
 
 
-@pytest.mark.parametrize("forget", ["forget", "forget_where", "clear"])
+@pytest.mark.parametrize("forget", ["forget", "forget_where", "doubt"])
 def test_an_answer_forgotten_while_it_was_under_way_is_not_kept(forget: str) -> None:
     held = cache()
     filling = begin(held, "a", "old")
@@ -90,7 +94,7 @@ def test_an_answer_forgotten_while_it_was_under_way_is_not_kept(forget: str) -> 
     elif forget == "forget_where":
         held.forget_where(lambda key: key == "a")
     else:
-        held.clear()
+        held.doubt()
     assert end(filling) == "old"
     assert held.peek("a", NOW_MS) is UNKNOWN
 
@@ -129,6 +133,39 @@ def test_an_old_answer_goes_on_while_the_source_is_away() -> None:
     assert end(begin(held, "a", "new", source)) == "old"
     assert held.peek("a", NOW_MS + 19) == "old"
     assert held.peek("a", NOW_MS + 20) is UNKNOWN
+
+
+def test_what_is_in_doubt_is_asked_for_again_and_goes_on_while_the_source_is_away() -> None:
+    held = cache()
+    held.put("a", "old", NOW_MS)
+    held.doubt()
+    assert held.peek("a", NOW_MS) is UNKNOWN
+    source = Source()
+    source.is_away = True
+    assert end(begin(held, "a", "new", source)) == "old"
+    assert end(begin(held, "a", "new")) == "new"
+
+
+def test_what_others_remember_goes_on_while_the_source_is_away() -> None:
+    held = cache()
+    source, others = Source(), Source()
+    source.is_away = True
+    filling = begin(held, "a", "new", source, lambda: others.ask("theirs"))
+    next(filling)
+    assert end(filling) == "theirs"
+    assert held.peek("a", NOW_MS + 19) == "theirs"
+    assert held.peek("a", NOW_MS + 20) is UNKNOWN
+
+
+def test_what_was_put_while_others_were_asked_stays() -> None:
+    held = cache()
+    source, others = Source(), Source()
+    source.is_away = True
+    filling = begin(held, "a", "new", source, lambda: others.ask("theirs"))
+    next(filling)
+    held.put("a", "put", NOW_MS)
+    assert end(filling) == "theirs"
+    assert held.peek("a", NOW_MS) == "put"
 
 
 def test_without_an_old_answer_the_outage_is_told() -> None:

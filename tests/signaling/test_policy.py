@@ -347,8 +347,8 @@ def test_the_digest_is_judged_once_though_records_are_looked_up_between() -> Non
     assert isinstance(challenge, Reject)
     value = answered(made, Reply(407, "", challenge.headers), "alice")
     again = made.with_lines(("Proxy-Authorization", value), branch="2")
-    member.tenants.clear()
-    member.locations.clear()
+    member.tenants.doubt()
+    member.locations.doubt()
     assert targets(member.decide(again)) == [[BOB.uri]]
     assert targets(member.decide(again)) == [[BOB.uri]]
 

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from sipfarm.admin.api import admin_api
 from sipfarm.admin.io.server import serving
 from sipfarm.base.clock import Clock
-from sipfarm.base.errors import CapacityError, SipfarmError
+from sipfarm.base.errors import CapacityError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.net import HostPort, Listen, Transport
@@ -34,6 +34,7 @@ from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
 from sipfarm.node.io.sockets import SipSockets
+from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
@@ -106,7 +107,8 @@ class Incarnation:
         self.record = await self.farm.join(config.bus.listen)
         stack.callback(self.farm.close)
         listens = self.sockets.listens
-        self.deciders: Deciders = deciders(config, self.store, self.record.number, listens)
+        others = OtherMembers(self.farm.bus)
+        self.deciders: Deciders = deciders(config, self.store, others, self.record.number, listens)
         key = await directory_key(self.store, SystemEntropy(), self.clock.wall_ms())
         self.engine = self._engine(listens, key)
         self.driver = Driver(
@@ -228,7 +230,7 @@ class Incarnation:
             packets=self._packets,
             invalidate=self._invalidate,
             event=lambda number, name, body: None,
-            rpc=_no_such_method,
+            rpc=self._rpc,
             load=self._load,
             view_changed=self._view_changed,
             member_gone=lambda gone: None,
@@ -255,9 +257,12 @@ class Incarnation:
         elif what == DOMAIN:
             self.deciders.tenants.forget_domain(key)
 
+    async def _rpc(self, method: str, arguments: bytes, number: int) -> bytes:
+        return recalled(self.deciders, method, arguments)
+
     def _link_down(self, number: int) -> None:
-        self.deciders.locations.clear()
-        self.deciders.tenants.clear()
+        self.deciders.locations.doubt()
+        self.deciders.tenants.doubt()
 
     def _load(self, loop_lag_ms: int) -> Load:
         if not self._is_built:
@@ -391,10 +396,6 @@ class Incarnation:
             self.task_calls.media_silent(event["stream"])
         elif event["kind"] == "failed":
             self.log.warning("media_failed", stream=event["stream"])
-
-
-async def _no_such_method(method: str, arguments: bytes, number: int) -> bytes:
-    raise SipfarmError(f"no such method: {method}")
 
 
 def _reached_at(admin: socket.socket, config: Config) -> str:
