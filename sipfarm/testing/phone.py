@@ -7,12 +7,14 @@ import msgspec
 
 from sipfarm.testing.clock import VirtualClock
 from sipfarm.testing.net import Endpoint, SimNet
-from sipfarm.testing.phone_calls import AnswerPlan, Dialog, IncomingCall, OutgoingCall
+from sipfarm.testing.phone_calls import AnswerPlan, IncomingCall, OutgoingCall
 from sipfarm.testing.phone_transactions import Client, Server, Told
 from sipfarm.testing.wire_text import Line, WireText, request_bytes, response_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sipfarm.testing.phone_dialogs import Dialog
 
 DialogKey = tuple[str, str, str]
 """Call-ID, our tag, the other's tag."""
