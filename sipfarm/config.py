@@ -116,6 +116,8 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in SDP; by default the address."""
     ports: PortRange = PortRange(20_000, 29_999)
     threads: int = 1
+    silence_timeout_s: int = 60
+    """A call is ended when neither side has sent RTP or RTCP for so long; not one on hold."""
 
 
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +243,7 @@ def _media(table: TomlTable) -> MediaConfig:
         advertise=table.take("advertise", text_of(ip_text), None),
         ports=table.take("ports", text_of(PortRange.parse), PortRange(20_000, 29_999)),
         threads=table.take("threads", integer(1, 64), 1),
+        silence_timeout_s=table.take("silence_timeout_s", integer(5, 86_400), 60),
     )
 
 

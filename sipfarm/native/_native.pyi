@@ -392,6 +392,15 @@ class Engine:
 
     def transport_failed(self, transaction: int, now_ms: int, out: Output) -> None: ...
     def end_call(self, call: int, by: str, now_ms: int, out: Output) -> None: ...
+    def hang_up(self, call: int, by: str, now_ms: int, out: Output) -> None:
+        """Ends an answered call, with a BYE to both sides."""
+
+    def silent_call(self, stream: int) -> tuple[int, str, list[int]] | None:
+        """
+        (call, Call-ID, streams) of the answered call that a stream is of; None where there is none,
+        or it is on hold.
+        """
+
     def calls(self) -> list[dict[str, Any]]:
         """A snapshot of the forwarded calls."""
 

@@ -298,7 +298,7 @@ class SimMember:
         """End every forwarded call that is still kept; how many there were."""
         calls = self.engine.calls()
         for call in calls:
-            self.engine.end_call(call["handle"], by, self.around.clock.now_ms(), self.out)
+            self.engine.hang_up(call["handle"], by, self.around.clock.now_ms(), self.out)
         self._settle()
         return len(calls)
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from sipfarm.admin.io.client import AdminClient
-from sipfarm.admin.views import MemberView, RegistrationView
+from sipfarm.admin.views import CallView, MemberView, RegistrationView
 from sipfarm.base.net import HostPort
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.ports import PortLease
@@ -21,6 +21,8 @@ OTHER_DOMAIN: Final = "other.test"
 USERS: Final = ("alice", "bob", "carol", "dora")
 READY_WITHIN_S: Final = 40.0
 PORTS: Final = 10
+SILENCE_S: Final = 12
+"""After which calls without media are ended."""
 UDP, TLS, WS, WSS, BUS, ADMIN = range(6)
 """Steps above the first port."""
 
@@ -113,6 +115,9 @@ class StreamFarm:
         admin = AdminClient(f"{self.address(member)}:{self._port + ADMIN}")
         return admin.exchange("GET", "/metrics").body.decode()
 
+    def calls(self) -> list[CallView]:
+        return self.admin().get("/api/v1/calls", list[CallView])
+
     def registrations(self) -> list[RegistrationView]:
         return self.admin().get("/api/v1/registrations", list[RegistrationView])
 
@@ -174,6 +179,7 @@ listen = "{bus}"
 [media]
 address = "{self.address(1 + index)}"
 ports = "{first}-{last}"
+silence_timeout_s = {SILENCE_S}
 [admin]
 listen = "{self.address(1 + index)}:{self._port + ADMIN}"
 """,

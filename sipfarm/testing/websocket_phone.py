@@ -229,9 +229,9 @@ class PhoneCall:
         lines = self._lines("BYE", self._cseq)
         return self._phone.wait_final(self._phone.send_request("BYE", self._target, lines))
 
-    def wait_bye(self) -> WireText:
+    def wait_bye(self, within_s: float = WITHIN_S) -> WireText:
         """Wait until the other side hangs up."""
-        bye = self._phone.wait_request("BYE")
+        bye = self._phone.wait_request("BYE", within_s)
         self._phone.answer(bye, 200)
         return bye
 

@@ -32,6 +32,7 @@ from sipfarm.testing.stream_farm import (
     DOMAIN,
     OTHER_DOMAIN,
     PORTS,
+    SILENCE_S,
     TLS,
     UDP,
     WS,
@@ -240,6 +241,21 @@ def test_an_invite_that_comes_by_two_ways_is_taken_once(pair: StreamFarm) -> Non
         )
         call.acknowledge(1)
         assert call.bye().status == 200
+
+
+def test_a_call_without_media_is_ended_for_both_sides(pair: StreamFarm) -> None:
+    """Its phones are on connections of two members."""
+    with (
+        phone_on(link_of(pair, "tcp", member=1), "bob") as bob,
+        phone_on(link_of(pair, "ws", member=2, number=2), "alice") as alice,
+    ):
+        assert bob.register().status == 200
+        with Talking(alice, bob) as talk:
+            at_bob = talk.called.wait_bye(SILENCE_S + DONE_S)
+            at_alice = talk.calling.wait_bye(DONE_S)
+        assert at_bob.value("Reason") == at_alice.value("Reason") == 'SIP;cause=480;text="No media"'
+        eventually(lambda: not pair.calls(), "the call is forgotten", DONE_S)
+        assert bob.register(0).status == 200
 
 
 def awaiting_registration(farm: StreamFarm) -> int:

@@ -335,7 +335,7 @@ TEST_CASE("an echo comes back with another SSRC, telephone-event too, RTCP does 
   CHECK_FALSE(phone.receive(0));
 }
 
-TEST_CASE("a stream is told silent once, when neither side has sent for the timeout") {
+TEST_CASE("a stream is told silent when neither side has sent for the timeout, and again after each further one") {
   RelayConfig config;
   config.silence_timeout_ms = 60'000;
   Call call{config};
@@ -350,9 +350,12 @@ TEST_CASE("a stream is told silent once, when neither side has sent for the time
   REQUIRE(events.size() == 1);
   CHECK(events[0].kind == Event::Kind::silence);
   CHECK(events[0].counters[1].packets_in == 1);
-  call.rig.now_ms += 1'000'000;
+  call.rig.now_ms += 59'999;
   call.rig.relay_.sweep(call.rig.now_ms);
   CHECK(call.rig.events().empty());
+  call.rig.now_ms += 1;
+  call.rig.relay_.sweep(call.rig.now_ms);
+  CHECK(call.rig.events().size() == 1);
 }
 
 TEST_CASE("a held stream is not told silent, and has its full time after the hold") {

@@ -14,7 +14,8 @@ struct Session {
   RelaySession relay;
   Output out;
   std::string body;
-  std::uint64_t next_stream = 1;
+  std::uint64_t count = 0;
+  StreamNames names{1, count};
   const net::Address relay_address = net::Address::parse("192.0.2.100", 0).value();
 
   explicit Session(int pairs = 20) {
@@ -23,7 +24,7 @@ struct Session {
   SdpOutcome pass(rtp::Side from, std::string_view sdp, std::int64_t now_ms = 0) {
     out.clear();
     body.clear();
-    return relay.pass(from, from == rtp::Side::a ? alice : bob, sdp, relay_address, ports, next_stream, now_ms, out, body);
+    return relay.pass(from, from == rtp::Side::a ? alice : bob, sdp, relay_address, ports, names, now_ms, out, body);
   }
 };
 

@@ -26,6 +26,7 @@ class MediaPlane:
         advertise: str,
         ports: tuple[int, int],
         threads: int,
+        silence_timeout_ms: int,
         told: Callable[[PlaneEvent], None],
     ) -> None:
         """Raises StartError where the plane cannot start or no port can be bound."""
@@ -43,6 +44,7 @@ class MediaPlane:
                 ports[1],
                 threads=threads,
                 spare_pairs=SPARE_PAIRS,
+                silence_timeout_ms=silence_timeout_ms,
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise StartError(f"the media plane cannot start on {address}: {error}") from error

@@ -25,7 +25,7 @@ from sipfarm.cluster.membership_settings import MembershipSettings
 from sipfarm.cluster.placement import PlacementSettings, score
 from sipfarm.cluster.wire import Invalidate, OwnState
 from sipfarm.config import Config
-from sipfarm.media.io.native_plane import MediaPlane, PlaneEvent
+from sipfarm.media.io.native_plane import OWN_STREAMS_BEGIN, MediaPlane, PlaneEvent
 from sipfarm.native import Engine, Event, Hop, UdpPort
 from sipfarm.node.dispatch import Dispatcher
 from sipfarm.node.face import Face
@@ -36,6 +36,7 @@ from sipfarm.node.io.member_links import MemberLinks
 from sipfarm.node.io.sockets import SipSockets
 from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
+from sipfarm.node.silence import SilentCalls
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
 from sipfarm.pbx.task import TaskRunner
@@ -100,6 +101,7 @@ class Incarnation:
             config.media.advertise or "",
             (config.media.ports.first, config.media.ports.last),
             config.media.threads,
+            config.media.silence_timeout_s * 1_000,
             self._media_event,
         )
         stack.callback(self.plane.close, loop)
@@ -136,6 +138,13 @@ class Incarnation:
             locals_of(listens),
             self._holder_of,
             ReconnectionSettings(wait_ms=config.sip.reconnect_wait_ms),
+        )
+        self.silent_calls = SilentCalls(
+            self.engine,
+            self.driver.out,
+            self.plane.plane.stats,
+            config.media.silence_timeout_s * 1_000,
+            self.log,
         )
         self.task_calls = TaskCalls(
             self.engine,
@@ -391,9 +400,11 @@ class Incarnation:
         self.dispatcher.deliver(event)
 
     def _media_event(self, event: PlaneEvent) -> None:
-        if event["kind"] == "silence":
-            self.log.info("media_silent", stream=event["stream"])
+        if event["kind"] == "silence" and event["stream"] >= OWN_STREAMS_BEGIN:
             self.task_calls.media_silent(event["stream"])
+        elif event["kind"] == "silence":
+            self.silent_calls.silent(event["stream"], self.clock.now_ms())
+            self.driver.wake()
         elif event["kind"] == "failed":
             self.log.warning("media_failed", stream=event["stream"])
 

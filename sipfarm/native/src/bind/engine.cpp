@@ -363,6 +363,18 @@ void bind_engine(nb::module_& module) {
       .def("end_call",
            [](Engine& self, std::uint64_t call, const std::string& by, std::int64_t now_ms, Output& out) { self.end_call(call, by, now_ms, out); },
            nb::arg("call"), nb::arg("by"), nb::arg("now_ms"), nb::arg("out"))
+      .def("hang_up",
+           [](Engine& self, std::uint64_t call, const std::string& by, std::int64_t now_ms, Output& out) { self.hang_up(call, by, now_ms, out); },
+           nb::arg("call"), nb::arg("by"), nb::arg("now_ms"), nb::arg("out"), "Ends an answered call, with a BYE to both sides.")
+      .def("silent_call",
+           [](Engine& self, std::uint64_t stream) -> nb::object {
+             const auto beside = self.forwarder().streams_beside(stream);
+             if (beside.empty()) return nb::none();
+             const auto handle = sip::StreamNames::call_of(stream);
+             return nb::make_tuple(handle, to_str(self.forwarder().calls().find(handle)->call_id), beside);
+           },
+           nb::arg("stream"),
+           "(call, Call-ID, streams) of the answered call that a stream is of; None where there is none, or it is on hold.")
       .def("calls", &calls_of, "A snapshot of the forwarded calls.")
       .def("counters", &counters_of);
 

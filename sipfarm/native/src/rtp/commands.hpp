@@ -96,7 +96,7 @@ struct SideCounters {
 struct Event {
   enum class Kind : std::uint8_t {
     latched,  // packets of `side` come from (and go to) `address`, which is not what was said before
-    silence,  // no packet on either side for the silence timeout; told once per stream
+    silence,  // no packet on either side for the silence timeout; told again each time that it has lasted so long
     closed,   // the stream is gone; `counters` are final
     failed,   // the open command could not be carried out (port unknown or busy, stream known, plane full)
   };

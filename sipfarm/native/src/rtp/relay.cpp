@@ -272,7 +272,7 @@ void Relay::flush() noexcept {
 
 void Relay::sweep(std::int64_t now_ms) noexcept {
   for (Stream* stream : streams_) {
-    if (stream->held || stream->silence_told) continue;
+    if (stream->held) continue;
     std::int64_t last_ms = stream->silent_since_ms;
     for (const Face& face : stream->faces) {
       last_ms = std::max(last_ms, static_cast<std::int64_t>(face.counters.last_in_ms.get()));
@@ -282,7 +282,7 @@ void Relay::sweep(std::int64_t now_ms) noexcept {
     event.kind = Event::Kind::silence;
     event.stream = stream->id;
     event.counters = stream->read_counters();
-    stream->silence_told = tell(event);
+    if (tell(event)) stream->silent_since_ms = now_ms;
   }
 }
 

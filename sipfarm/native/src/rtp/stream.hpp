@@ -80,7 +80,6 @@ struct Stream {
   bool echo = false;
   bool opaque = false;
   bool held = false;
-  bool silence_told = false;
   std::uint32_t echo_ssrc = 0;
   std::int64_t silent_since_ms = 0;  // packets before this do not count
   std::size_t place = 0;             // in the relay's list

@@ -13,17 +13,6 @@ bool creates_dialog(Method method) noexcept {
   return method == Method::invite || method == Method::subscribe || method == Method::refer || method == Method::notify;
 }
 
-/// Does the contact differ from where the request came from, so that requests to it must take the same flow back?
-bool needs_flow(const Message& request, const net::Hop& source) noexcept {
-  if (request.find(Header::record_route) != nullptr) return false;  // the neighbour is a proxy that stays in the path
-  if (net::is_reliable(source.transport)) return true;
-  const auto contact = NameAddr::parse(request.value(Header::contact));
-  const auto uri = contact ? Uri::parse(contact->uri) : std::nullopt;
-  if (!uri) return false;
-  const auto address = net::Address::parse(uri->host, uri->port != 0 ? uri->port : std::uint16_t{5060});
-  return !address || *address != source.remote;
-}
-
 void erase_named(Rewrite& rewrite, const Message& request, std::string_view name) {
   const Header header = header_of(name);
   if (header != Header::other) {

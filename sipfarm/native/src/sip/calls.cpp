@@ -35,10 +35,11 @@ void Call::clear() {
   answered = false;
   started_ms = answered_ms = 0;
   limit = TimerId::none;
+  end.clear();
   legs.clear();
 }
 
-Call* Forwarder::open_call(const Message& invite, std::int64_t now_ms, std::uint64_t& handle) {
+Call* Forwarder::open_call(const Message& invite, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle) {
   Call* call = calls_.insert(handle);
   if (call == nullptr) return nullptr;
   call->call_id = invite.call_id();
@@ -47,6 +48,7 @@ Call* Forwarder::open_call(const Message& invite, std::int64_t now_ms, std::uint
   if (from) call->caller = from->uri;
   call->callee = invite.request_uri();
   call->started_ms = now_ms;
+  note_caller(*call, invite, source);
   call->limit = core_.wheel.schedule(now_ms + core_.config.call_max_ms, payload(Clock::call, handle));
   return call;
 }
@@ -88,6 +90,7 @@ void Forwarder::note_answer(const Fork& fork, std::uint32_t leg, const Message& 
   if (call == nullptr || leg >= call->legs.size()) return;
   call->legs[leg].confirmed = true;
   call->legs[leg].over = false;
+  note_callee(fork, call->legs[leg], response);
   if (call->answered) return;
   call->answered = true;
   call->answered_ms = now_ms;
@@ -150,7 +153,8 @@ SdpOutcome Forwarder::relay_sdp(std::uint64_t handle, std::uint32_t index, rtp::
   if (!leg.relayed) return SdpOutcome::untouched;
   body_.clear();
   if (media == Media::again) return leg.relay.pass_again(from, message.body(), core_.config.media, body_);
-  return leg.relay.pass(from, source, message.body(), core_.config.media, core_.ports, next_stream_, now_ms, out, body_);
+  StreamNames names{handle, streams_named_};
+  return leg.relay.pass(from, source, message.body(), core_.config.media, core_.ports, names, now_ms, out, body_);
 }
 
 }  // namespace sipfarm::sip

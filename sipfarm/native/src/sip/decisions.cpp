@@ -27,6 +27,11 @@ void Engine::end_call(std::uint64_t call, std::string_view by, std::int64_t now_
   forwarder_.end_call(call, by, now_ms, out);
 }
 
+void Engine::hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  forwarder_.hang_up(call, by, now_ms, out);
+}
+
 bool Engine::respond(std::uint64_t handle, const Answer& answer, std::int64_t now_ms, Output& out) {
   const Turn turn{*this, now_ms, out};
   ServerTransaction* transaction = transactions_.find_server(handle);

@@ -84,6 +84,7 @@ class Engine {
   void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
   void transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
+  void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 
   // the farm
   /// Who is there now. Membership changes move homes: live transactions are noted at the new ones.

@@ -117,7 +117,7 @@ bool Forwarder::open_first(std::uint64_t server, ServerTransaction& transaction,
   const int refused = refusal_of(request, fork, headers);
   if (refused != 0) return refuse(refused, headers);
   if (!fork->invite) return true;
-  if (open_call(request, now_ms, fork->call) == nullptr) return refuse(503, "Retry-After: 5\r\n");
+  if (open_call(request, transaction.source, now_ms, fork->call) == nullptr) return refuse(503, "Retry-After: 5\r\n");
   if (!transaction.provisional_sent) answer(server, 100, {}, now_ms, out);
   return true;
 }
@@ -219,7 +219,7 @@ void Forwarder::launch(std::uint64_t handle, std::uint32_t index, std::int64_t n
     mark_failed(handle, index, 416, now_ms, out);
   } else if (next.known) {
     start_branch(handle, index, next.hop, now_ms, out);
-  } else if (!ask({handle, index, TimerId::none, {}, {}, {}}, next, now_ms, out)) {
+  } else if (!ask({handle, index, TimerId::none, {}, {}, {}, {}, {}}, next, now_ms, out)) {
     mark_failed(handle, index, 503, now_ms, out);
   }
 }
@@ -230,6 +230,10 @@ void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std:
   Query query = std::move(asked->second);
   queries_.erase(asked);
   core_.wheel.cancel(query.clock);
+  if (!query.bye.empty()) {
+    if (!found.empty()) start_bye(query.bye, query.call_id, found.front(), query.name, now_ms, out);
+    return;
+  }
   if (query.ack) {
     const OwnRoute route = own_route_of(core_, *query.ack);
     if (found.empty() || !route.mark) return core_.counters.drop(Drop::unanswerable);

@@ -16,7 +16,8 @@
 #include "sip/transaction_layer.hpp"
 
 // Forwarding (RFC 3261 §16): forks and forwarded calls. fork.cpp opens forks and their branches, branch_request.cpp writes what a branch
-// sends, in_dialog.cpp has the requests of calls that stand, responses.cpp brings answers back, calls.cpp keeps what outlives the INVITE.
+// sends, in_dialog.cpp has the requests of calls that stand, responses.cpp brings answers back, calls.cpp keeps what outlives the INVITE,
+// hang_up.cpp ends it.
 
 namespace sipfarm::sip {
 
@@ -83,6 +84,17 @@ struct Fork {
   void clear();
 };
 
+/// One end of a dialog, as requests to it need it; our own part of the route set is left out.
+struct FarEnd {
+  std::string name;     // the value of From or To that names it, tag included
+  std::string contact;  // "": too little is known of the dialog
+  std::string route;
+  std::optional<net::Hop> hop;  // its flow, where the contact is not where it is reached
+  std::uint32_t cseq = 0;       // the last number that it has used
+
+  void clear() noexcept;
+};
+
 /// One dialog of a forwarded call: a branch, from its offer to its BYE. Further dialogs of a branch (a fork behind it) use its relay.
 struct Leg {
   std::string to_tag;  // "" until a response with one came
@@ -91,6 +103,8 @@ struct Leg {
   bool relayed = false;     // Python chose the relay at the offer
   std::uint32_t media = 0;  // the leg whose relay it is
   RelaySession relay;
+  FarEnd end;  // the callee
+  std::uint32_t caller_cseq = 0;
 };
 
 /// What the farm knows of a forwarded call; routing its in-dialog requests needs none of it.
@@ -103,6 +117,7 @@ struct Call {
   std::int64_t started_ms = 0;
   std::int64_t answered_ms = 0;
   TimerId limit = TimerId::none;
+  FarEnd end;  // the caller; its numbers are those of each leg
   std::vector<Leg> legs;
 
   void clear();
@@ -132,6 +147,10 @@ class Forwarder {
   void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 
+  /// The same, with a BYE to both sides.
+  void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
+  std::vector<std::uint64_t> streams_beside(std::uint64_t stream) noexcept;
+
   static bool owns(std::uint64_t payload) noexcept { return (payload >> 62) == 2; }
   void expire(std::uint64_t payload, std::int64_t now_ms, Output& out);
 
@@ -141,7 +160,7 @@ class Forwarder {
 
  private:
   enum class Clock : std::uint8_t { branch, step, call, query };
-  /// A name that is being looked up, for a branch or for an ACK.
+  /// A name that is being looked up, for a branch, for an ACK, or for a BYE of our own.
   struct Query {
     std::uint64_t fork = 0;
     std::uint32_t branch = 0;
@@ -149,6 +168,8 @@ class Forwarder {
     MessageRef ack;
     net::Hop source;
     std::string name;
+    std::string bye;  // all but its Via
+    std::string call_id;
   };
 
   // fork.cpp
@@ -213,7 +234,7 @@ class Forwarder {
 
   // calls.cpp
   Call* call_of(const OwnerMark& mark) noexcept;
-  Call* open_call(const Message& invite, std::int64_t now_ms, std::uint64_t& handle);
+  Call* open_call(const Message& invite, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle);
   std::uint32_t leg_of(const Call& call, std::string_view callee_tag) const noexcept;
   std::uint32_t note_dialog(std::uint64_t call, std::uint32_t branch_leg, std::string_view to_tag);
   void note_answer(const Fork& fork, std::uint32_t leg, const Message& response, std::int64_t now_ms, Output& out);
@@ -222,6 +243,14 @@ class Forwarder {
   void end_leg(std::uint64_t call, std::uint32_t leg, std::string_view by, std::int64_t now_ms, Output& out);
   SdpOutcome relay_sdp(std::uint64_t call, std::uint32_t leg, rtp::Side from, Media media, const net::Hop& source, const Message& message,
                        std::int64_t now_ms, Output& out);
+
+  // hang_up.cpp
+  static void note_caller(Call& call, const Message& invite, const net::Hop& source);
+  void note_callee(const Fork& fork, Leg& leg, const Message& response);
+  void note_number(const Fork& fork, const Message& request);
+  void note_targets(const Fork& fork, const Message& response);
+  void send_bye(const Call& call, const FarEnd& to, std::string_view from, std::uint32_t cseq, std::int64_t now_ms, Output& out);
+  void start_bye(std::string_view bye, std::string_view call_id, const net::Hop& hop, std::string_view name, std::int64_t now_ms, Output& out);
 
   static std::uint64_t payload(Clock clock, std::uint64_t handle, std::uint32_t branch = 0) noexcept {
     return (std::uint64_t{2} << 62) | (static_cast<std::uint64_t>(clock) << 60) | (std::uint64_t{branch & 0xffff} << 40) | handle;
@@ -233,7 +262,7 @@ class Forwarder {
   SlotMap<Call> calls_;
   std::unordered_map<std::uint64_t, Query> queries_;
   std::uint64_t next_query_ = 1;
-  std::uint64_t next_stream_ = 1;
+  std::uint64_t streams_named_ = 0;
   Rewrite rewrite_;
   std::string scratch_;
   std::string lines_;

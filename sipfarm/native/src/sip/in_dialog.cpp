@@ -52,7 +52,7 @@ Fate Forwarder::pass_ack(const MessageRef& ack, const net::Hop& source, const Ow
   NextHop next;
   if (ack->max_forwards() == 0 || !locate_in_dialog(*ack, route, next)) return core_.drop(Drop::unanswerable);
   if (next.known) return send_ack(*ack, source, route, next.hop, {}, now_ms, out);
-  if (!ask({0, 0, TimerId::none, ack, source, {}}, next, now_ms, out)) return core_.drop(Drop::limit);
+  if (!ask({0, 0, TimerId::none, ack, source, {}, {}, {}}, next, now_ms, out)) return core_.drop(Drop::limit);
   return {};
 }
 
@@ -86,6 +86,7 @@ Fate Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, co
   fork->leg = dialog.leg;
   fork->from = dialog.from;
   fork->ends_call = request->method() == Method::bye;
+  note_number(*fork, *request);
   fork->refreshes_call = fork->invite || request->method() == Method::update;
   if (fork->invite) answer(server, 100, {}, now_ms, out);
   fork->branches.emplace_back().leg = dialog.leg;

@@ -6,14 +6,14 @@
 namespace sipfarm::sip {
 
 SdpOutcome RelaySession::pass(rtp::Side from, const net::Hop& source, std::string_view body, const net::Address& relay,
-                              rtp::PortPool& ports, std::uint64_t& next_stream, std::int64_t now_ms, Output& out,
+                              rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms, Output& out,
                               std::string& rewritten) {
   const auto sdp = SdpView::parse(body);
   if (!sdp) return SdpOutcome::untouched;
   const rtp::Side to = rtp::opposite(from);
   const auto media = sdp->media();
   if (streams_.size() < media.size()) streams_.resize(media.size());
-  if (!open_missing(media, ports, next_stream, now_ms)) return SdpOutcome::no_ports;
+  if (!open_missing(media, ports, names, now_ms)) return SdpOutcome::no_ports;
   std::array<RelayLine, media_lines_max> lines{};
   for (std::size_t i = 0; i < media.size(); ++i) {
     const MediaLine& line = media[i];
@@ -41,6 +41,7 @@ SdpOutcome RelaySession::pass(rtp::Side from, const net::Hop& source, std::strin
       if (far_changes) out.media.push_back(rtp::Command::set_remote(stream.id, to, far));
     }
     const bool held = line.held() || line.direction != Direction::sendrecv;
+    stream.held = held;
     if (held || !fresh) out.media.push_back(rtp::Command::set_held(stream.id, held));
   }
   return put_relay_in(*sdp, {lines.data(), media.size()}, relay, rewritten) ? SdpOutcome::rewritten : SdpOutcome::untouched;
@@ -58,9 +59,9 @@ SdpOutcome RelaySession::pass_again(rtp::Side from, std::string_view body, const
 }
 
 /// Takes the ports of all lines that have none yet, or of none.
-bool RelaySession::open_missing(std::span<const MediaLine> media, rtp::PortPool& ports, std::uint64_t& next_stream, std::int64_t now_ms) {
+bool RelaySession::open_missing(std::span<const MediaLine> media, rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms) {
   for (std::size_t i = 0; i < media.size(); ++i) {
-    if (!media[i].relayable() || streams_[i].id != 0 || open(streams_[i], ports, next_stream, now_ms)) continue;
+    if (!media[i].relayable() || streams_[i].id != 0 || open(streams_[i], ports, names, now_ms)) continue;
     for (RelayStream& stream : streams_) {
       if (!stream.fresh) continue;
       for (const std::uint16_t port : stream.ports) ports.give_back(port, now_ms);
@@ -71,7 +72,7 @@ bool RelaySession::open_missing(std::span<const MediaLine> media, rtp::PortPool&
   return true;
 }
 
-bool RelaySession::open(RelayStream& stream, rtp::PortPool& ports, std::uint64_t& next_stream, std::int64_t now_ms) noexcept {
+bool RelaySession::open(RelayStream& stream, rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms) noexcept {
   const auto a = ports.take(now_ms);
   if (!a) return false;
   const auto b = ports.take(now_ms);
@@ -80,7 +81,7 @@ bool RelaySession::open(RelayStream& stream, rtp::PortPool& ports, std::uint64_t
     return false;
   }
   stream = {};
-  stream.id = next_stream++;
+  stream.id = names.next();
   stream.fresh = true;
   stream.ports = {*a, *b};
   return true;

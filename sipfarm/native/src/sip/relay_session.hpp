@@ -21,6 +21,20 @@ struct RelayStream {
   std::array<rtp::Remote, 2> remotes{};
   std::array<bool, 2> offers_mux{};
   bool fresh = false;  // the plane has not heard of it
+  bool held = false;
+};
+
+/// Names for the streams of one call, from which the call can be told again.
+class StreamNames {
+ public:
+  StreamNames(std::uint64_t call, std::uint64_t& count) noexcept : call_{call}, count_{count} {}
+  std::uint64_t next() noexcept { return call_ << count_bits | (++count_ & ((std::uint64_t{1} << count_bits) - 1)); }
+  static std::uint64_t call_of(std::uint64_t stream) noexcept { return stream >> count_bits; }
+
+ private:
+  static constexpr int count_bits = 20;  // handles have 40; from bit 62 on the names are Python's
+  std::uint64_t call_;
+  std::uint64_t& count_;
 };
 
 enum class SdpOutcome : std::uint8_t { untouched, rewritten, no_ports };
@@ -31,7 +45,7 @@ class RelaySession {
   /// Puts the relay into `body`, which `from` sent, and tells the plane what it must know. `source` is where the message came from.
   /// Where there are too few ports nothing has changed.
   SdpOutcome pass(rtp::Side from, const net::Hop& source, std::string_view body, const net::Address& relay, rtp::PortPool& ports,
-                  std::uint64_t& next_stream, std::int64_t now_ms, Output& out, std::string& rewritten);
+                  StreamNames& names, std::int64_t now_ms, Output& out, std::string& rewritten);
   /// The same for a body that came again, or that shall not move the media: the plane hears nothing of it.
   SdpOutcome pass_again(rtp::Side from, std::string_view body, const net::Address& relay, std::string& rewritten) const;
   void release(rtp::PortPool& ports, std::int64_t now_ms, Output& out);
@@ -39,8 +53,8 @@ class RelaySession {
   const std::vector<RelayStream>& streams() const noexcept { return streams_; }
 
  private:
-  bool open_missing(std::span<const MediaLine> media, rtp::PortPool& ports, std::uint64_t& next_stream, std::int64_t now_ms);
-  bool open(RelayStream& stream, rtp::PortPool& ports, std::uint64_t& next_stream, std::int64_t now_ms) noexcept;
+  bool open_missing(std::span<const MediaLine> media, rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms);
+  bool open(RelayStream& stream, rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms) noexcept;
   static void close(RelayStream& stream, rtp::PortPool& ports, std::int64_t now_ms, Output& out);
 
   std::vector<RelayStream> streams_;

@@ -62,6 +62,7 @@ void Forwarder::receive_success(std::uint64_t handle, Fork& fork, std::uint32_t 
   const bool again = branch.status != 0;  // repeated, or of a fork further on: the first one has the relay
   branch.status = response.status();
   const std::uint32_t leg = fork.in_dialog ? fork.leg : note_dialog(fork.call, branch.leg, response.to_tag());
+  if (fork.in_dialog && fork.refreshes_call && !again) note_targets(fork, response);
   pass_response(fork, response, leg, again ? Media::again : Media::first, source, now_ms, out);
   if (again) return;
   if (fork.invite && !fork.in_dialog) note_answer(fork, leg, response, now_ms, out);

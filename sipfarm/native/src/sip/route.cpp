@@ -169,6 +169,16 @@ std::optional<NextHop> next_hop_of(const EngineConfig& config, const Uri& uri) n
   return next;
 }
 
+bool needs_flow(const Message& request, const net::Hop& source) noexcept {
+  if (request.find(Header::record_route) != nullptr) return false;  // the neighbour is a proxy that stays in the path
+  if (net::is_reliable(source.transport)) return true;
+  const auto contact = NameAddr::parse(request.value(Header::contact));
+  const auto uri = contact ? Uri::parse(contact->uri) : std::nullopt;
+  if (!uri) return false;
+  const auto address = net::Address::parse(uri->host, uri->port != 0 ? uri->port : std::uint16_t{5060});
+  return !address || *address != source.remote;
+}
+
 void append_flow(std::string& out, const net::Hop& hop, const EngineConfig& config) {
   append_hex(out, static_cast<std::uint64_t>(hop.transport), 1);
   append_hex(out, hop.local, 2);

@@ -39,6 +39,9 @@ std::optional<NextHop> next_hop_of(const EngineConfig& config, const Uri& uri) n
 void append_flow(std::string& out, const net::Hop& hop, const EngineConfig& config);
 std::optional<net::Hop> parse_flow(std::string_view text, std::uint16_t own_member) noexcept;
 
+/// Does the contact differ from where the request came from, so that requests to it must take the same flow back?
+bool needs_flow(const Message& request, const net::Hop& source) noexcept;
+
 /// Appends "Record-Route: <sip:MARK@host:port;…;lr>\r\n". `flow` may be empty. The mark is bound to Call-ID, caller's tag and flow.
 void append_record_route(std::string& out, const Core& core, std::uint16_t local, std::uint64_t call, const Message& request,
                          std::string_view flow);
