@@ -181,23 +181,100 @@ TEST_CASE("a BYE with tags of no dialog ends nothing") {
   CHECK(bench.engine.forwarder().calls().size() == 1);
 }
 
-TEST_CASE("a re-INVITE is forwarded with the relay, and fails alone (RFC 3261 §14)") {
-  Bench bench;
-  sip::ForwardOptions options;
-  options.relay = true;
-  Ask invite;
-  invite.body = offer;
-  Standing standing{bench, to_bob(), options, invite};
-  Ask again = standing.from_alice("INVITE", 2);
-  again.body = offer;
-  bench.receive(alice, again.text());
-  bench.take("SIP/2.0 100");
-  const std::string at_bob = bench.take("INVITE ");
-  CHECK(has(at_bob, "c=IN IP4 192.0.2.100"));
-  bench.receive(bob, reply(at_bob, "488 Not Acceptable Here"));
-  bench.take("ACK ");
-  bench.take("SIP/2.0 488");
-  bench.no_event();
-  CHECK(bench.ports.taken() == 2);
-  rest(bench);
+namespace {
+
+std::string moved(std::string_view sdp, const char* from, const char* to) {
+  std::string out{sdp};
+  return out.replace(out.find(from), std::string_view{from}.size(), to) + "m=video 4002 RTP/AVP 31\r\n";
+}
+
+/// Where the plane was told last that a side is.
+net::Address told(const Bench& bench, rtp::Side side) {
+  net::Address last;
+  for (const rtp::Command& command : bench.media) {
+    const bool opens = command.kind == rtp::Command::Kind::open_relay && command.ports[0] == 20'000;
+    const bool sets = command.kind == rtp::Command::Kind::set_remote && command.side == side && command.stream == bench.media.front().stream;
+    if (opens || sets) last = command.remotes[rtp::index(side)].rtp;
+  }
+  return last;
+}
+
+}  // namespace
+
+TEST_CASE("a re-INVITE that is refused leaves the relay as it was, whoever sent it and however it fails (RFC 3261 §14.1)") {
+  for (const bool of_caller : {true, false}) {
+    for (const char* refusal : {"488 Not Acceptable Here", "491 Request Pending", "503 Service Unavailable", "603 Decline"}) {
+      for (const bool early : {false, true}) {
+        CAPTURE(refusal);
+        Bench bench;
+        sip::ForwardOptions options;
+        options.relay = true;
+        Ask invite;
+        invite.body = offer;
+        const Standing standing{bench, to_bob(), options, invite};
+        const net::Address at_alice = told(bench, rtp::Side::a);
+        const net::Address at_bob = told(bench, rtp::Side::b);
+        CHECK(bench.ports.taken() == 2);
+        if (of_caller) {
+          Ask again = standing.from_alice("INVITE", 2);
+          again.body = moved(offer, "c=IN IP4 192.0.2.1", "c=IN IP4 192.0.2.9");
+          bench.receive(alice, again.text());
+        } else {
+          std::string again = standing.from_bob("INVITE", 2);
+          again.erase(again.find("Content-Length"));
+          bench.receive(bob, with_body(again, moved(answer, "c=IN IP4 192.0.2.2", "c=IN IP4 192.0.2.9")));
+        }
+        bench.take("SIP/2.0 100");
+        CHECK(bench.ports.taken() == 4);
+        CHECK(told(bench, of_caller ? rtp::Side::a : rtp::Side::b) != (of_caller ? at_alice : at_bob));
+        const std::string received = bench.take("INVITE ");
+        CHECK(has(received, "c=IN IP4 192.0.2.100"));
+        const net::Hop& far = of_caller ? bob : alice;
+        if (early) {
+          const std::string body = moved(of_caller ? answer : offer, of_caller ? "c=IN IP4 192.0.2.2" : "c=IN IP4 192.0.2.1", "c=IN IP4 192.0.2.8");
+          bench.receive(far, reply(received, "183 Session Progress", "bob", body));
+          bench.take("SIP/2.0 183");
+        }
+        bench.receive(far, reply(received, refusal));
+        bench.take("ACK ");
+        const std::string status = std::string{refusal}.substr(0, 3);
+        bench.take("SIP/2.0 " + (status == "503" ? "500" : status));
+        bench.no_event();
+        CHECK(bench.ports.taken() == 2);
+        CHECK(told(bench, rtp::Side::a) == at_alice);
+        CHECK(told(bench, rtp::Side::b) == at_bob);
+        rest(bench);
+      }
+    }
+  }
+}
+
+TEST_CASE("a line that a re-INVITE refuses is closed when that is accepted, and stays where it is not (RFC 3264 §8.2)") {
+  for (const bool accepted : {true, false}) {
+    Bench bench;
+    sip::ForwardOptions options;
+    options.relay = true;
+    Ask invite;
+    invite.body = std::string{offer} + "m=video 4002 RTP/AVP 31\r\n";
+    bench.call({to_bob()}, options, invite);
+    bench.receive(bob, reply(bench.take("INVITE "), "200 OK", "bob", std::string{answer} + "m=video 6002 RTP/AVP 31\r\n"));
+    Ask again = invite;
+    again.more = caller_route(bench.take("SIP/2.0 200"));
+    again.to_tag = "bob";
+    again.cseq = 2;
+    again.branch = "z9hG4bKagain";
+    again.body = std::string{offer} + "m=video 0 RTP/AVP 31\r\n";
+    bench.receive(alice, again.text());
+    bench.take("SIP/2.0 100");
+    CHECK(bench.ports.taken() == 4);
+    const std::string received = bench.take("INVITE ");
+    CHECK(has(received, "m=video 0 "));
+    if (accepted) {
+      bench.receive(bob, reply(received, "200 OK", "bob", std::string{answer} + "m=video 0 RTP/AVP 31\r\n"));
+    } else {
+      bench.receive(bob, reply(received, "488 Not Acceptable Here"));
+    }
+    CHECK(bench.ports.taken() == (accepted ? 2 : 4));
+    rest(bench);
+  }
 }

@@ -21,10 +21,10 @@ struct Session {
   explicit Session(int pairs = 20) {
     for (int i = 0; i < pairs; ++i) ports.add(static_cast<std::uint16_t>(20'000 + 2 * i));
   }
-  SdpOutcome pass(rtp::Side from, std::string_view sdp, std::int64_t now_ms = 0) {
+  SdpOutcome pass(rtp::Side from, std::string_view sdp, std::int64_t now_ms = 0, bool tentative = false) {
     out.clear();
     body.clear();
-    return relay.pass(from, from == rtp::Side::a ? alice : bob, sdp, relay_address, ports, names, now_ms, out, body);
+    return relay.pass(from, from == rtp::Side::a ? alice : bob, sdp, relay_address, ports, names, tentative, now_ms, out, body);
   }
 };
 
@@ -69,6 +69,67 @@ TEST_CASE_FIXTURE(Session, "hold is told to the plane, and resumed (RFC 3264 §8
   CHECK(out.media.back().held);
   pass(rtp::Side::a, offer);
   CHECK_FALSE(out.media.back().held);
+}
+
+TEST_CASE_FIXTURE(Session, "a side holds until it has taken that back, whatever the other one says (RFC 3264 §8.4)") {
+  pass(rtp::Side::a, offer);
+  pass(rtp::Side::b, answer);
+  pass(rtp::Side::a, with_line(offer, "a=sendonly"));
+  pass(rtp::Side::b, with_line(answer, "a=recvonly"));
+  CHECK(relay.streams()[0].held());
+  pass(rtp::Side::a, offer);
+  CHECK(relay.streams()[0].held());  // until the answer
+  pass(rtp::Side::b, answer);
+  CHECK_FALSE(relay.streams()[0].held());
+  CHECK_FALSE(out.media.back().held);
+}
+
+TEST_CASE_FIXTURE(Session, "what is taken back leaves addresses, ports, holds and streams as they were (RFC 3261 §14.1)") {
+  const std::string both = with_line(offer, "m=video 4002 RTP/AVP 31");
+  pass(rtp::Side::a, both);
+  pass(rtp::Side::b, with_line(answer, "m=video 6002 RTP/AVP 31"));
+  const std::vector<RelayStream> before = relay.streams();
+  // Another address, on hold, with one line more and one less.
+  std::string moved = replaced(with_line(offer, "a=sendonly"), "c=IN IP4 192.0.2.1", "c=IN IP4 192.0.2.9");
+  moved = with_line(with_line(moved, "m=video 0 RTP/AVP 31"), "m=text 4004 RTP/AVP 98");
+  CHECK(pass(rtp::Side::a, moved, 0, true) == SdpOutcome::rewritten);
+  CHECK(ports.taken() == 6);
+  CHECK(relay.streams()[0].held());
+  out.clear();
+  relay.take_back(rtp::Side::a, before, ports, 0, out);
+  CHECK(ports.taken() == 4);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(relay.streams()[i].id == before[i].id);
+    CHECK(relay.streams()[i].ports == before[i].ports);
+    for (std::size_t side = 0; side < 2; ++side) CHECK(relay.streams()[i].remotes[side].rtp == before[i].remotes[side].rtp);
+    CHECK_FALSE(relay.streams()[i].held());
+  }
+  CHECK(relay.streams()[2].id == 0);
+  REQUIRE(out.media.size() == 4);
+  CHECK(out.media[0].kind == Kind::set_remote);
+  CHECK(out.media[0].remotes[0].rtp == net::Address::parse("192.0.2.1", 4'000));
+  CHECK(out.media[1].kind == Kind::set_held);
+  CHECK_FALSE(out.media[1].held);
+  CHECK(out.media[3].kind == Kind::close);
+}
+
+TEST_CASE_FIXTURE(Session, "of two offers at once each is taken back alone (RFC 3261 §14.1, 491)") {
+  pass(rtp::Side::a, offer);
+  pass(rtp::Side::b, answer);
+  const std::vector<RelayStream> first = relay.streams();
+  pass(rtp::Side::a, replaced(with_line(offer, "m=text 4004 RTP/AVP 98"), "c=IN IP4 192.0.2.1", "c=IN IP4 192.0.2.9"), 0, true);
+  const std::vector<RelayStream> second = relay.streams();
+  pass(rtp::Side::b, replaced(with_line(answer, "m=text 6004 RTP/AVP 98"), "c=IN IP4 192.0.2.2", "c=IN IP4 192.0.2.8"), 0, true);
+  CHECK(ports.taken() == 4);
+  relay.take_back(rtp::Side::a, first, ports, 0, out);
+  CHECK(relay.streams()[0].remotes[0].rtp == net::Address::parse("192.0.2.1", 4'000));
+  CHECK(relay.streams()[0].remotes[1].rtp == net::Address::parse("192.0.2.8", 6'000));
+  CHECK(ports.taken() == 4);  // the other one offers it yet
+  relay.take_back(rtp::Side::b, second, ports, 0, out);
+  CHECK(relay.streams()[0].remotes[1].rtp == net::Address::parse("192.0.2.2", 6'000));
+  CHECK(ports.taken() == 4);
+  relay.release(ports, 0, out);
+  CHECK(ports.taken() == 0);
 }
 
 TEST_CASE_FIXTURE(Session, "an offer that comes late, in the 2xx, is the callee's (RFC 3261 §13.2.1)") {

@@ -130,7 +130,9 @@ bool Forwarder::compose_in_dialog(const Message& request, const net::Hop& source
   stamp_top_via(request, source);
   decrement_max_forwards(rewrite_, request);
   write_onward(*onward, dialog.route.popped);
-  const auto outcome = relay_sdp(dialog.call, dialog.leg, dialog.from, Media::first, source, request, now_ms, out);
+  const bool offers = request.method() == Method::invite || request.method() == Method::update;
+  const auto outcome =
+      relay_sdp(dialog.call, dialog.leg, dialog.from, offers ? Media::tentative : Media::first, source, request, now_ms, out);
   if (outcome == SdpOutcome::no_ports) return false;
   if (outcome == SdpOutcome::rewritten) rewrite_.replace_body(body_);
   wire.clear();

@@ -114,6 +114,23 @@ void Forwarder::drop_legs(std::uint64_t handle, std::uint32_t branch_leg, std::i
   call->legs[branch_leg].relay.release(core_.ports, now_ms, out);
 }
 
+/// Keeps what the relay does now, in case that what a request within a dialog offers is refused.
+void Forwarder::note_offer(Fork& fork, const Message& request) {
+  const Call* call = calls_.find(fork.call);
+  if (!fork.refreshes_call || !carries_sdp(request) || call == nullptr || fork.leg >= call->legs.size()) return;
+  fork.offers = true;
+  fork.before = call->legs[call->legs[fork.leg].media].relay.streams();
+}
+
+/// RFC 3261 §14.1: the session is as if the offer had not been made.
+void Forwarder::take_offer_back(Fork& fork, std::int64_t now_ms, Output& out) {
+  Call* call = calls_.find(fork.call);
+  if (!fork.offers || call == nullptr || fork.leg >= call->legs.size()) return;
+  RelaySession& relay = call->legs[call->legs[fork.leg].media].relay;
+  if (fork.answered_early) relay.take_back(rtp::opposite(fork.from), fork.before, core_.ports, now_ms, out);
+  relay.take_back(fork.from, fork.before, core_.ports, now_ms, out);
+}
+
 void Forwarder::end_leg(std::uint64_t handle, std::uint32_t index, std::string_view by, std::int64_t now_ms, Output& out) {
   Call* call = calls_.find(handle);
   if (call == nullptr || index >= call->legs.size()) return;
@@ -154,7 +171,7 @@ SdpOutcome Forwarder::relay_sdp(std::uint64_t handle, std::uint32_t index, rtp::
   body_.clear();
   if (media == Media::again) return leg.relay.pass_again(from, message.body(), core_.config.media, body_);
   StreamNames names{handle, streams_named_};
-  return leg.relay.pass(from, source, message.body(), core_.config.media, core_.ports, names, now_ms, out, body_);
+  return leg.relay.pass(from, source, message.body(), core_.config.media, core_.ports, names, media == Media::tentative, now_ms, out, body_);
 }
 
 }  // namespace sipfarm::sip

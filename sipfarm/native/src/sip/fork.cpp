@@ -51,6 +51,8 @@ void Fork::clear() {
   route = {};
   options.remove.clear();
   options.add.clear();
+  before.clear();
+  offers = answered_early = false;
   branches.clear();
   step = TimerId::none;
 }

@@ -77,6 +77,9 @@ struct Fork {
   MessageRef best;
   std::vector<MessageRef> challenges;  // each 401 and 407 (RFC 3261 §16.7 step 7)
   OwnRoute route;               // in dialog
+  bool offers = false;          // in dialog, through a relay
+  bool answered_early = false;  // a provisional response has answered it
+  std::vector<RelayStream> before;  // the relay as it was then
   ForwardOptions options;
   std::vector<Branch> branches;
   TimerId step = TimerId::none;  // of the branches under way, or of Python's answer to `exhausted`
@@ -216,8 +219,8 @@ class Forwarder {
   void receive_success(std::uint64_t handle, Fork& fork, std::uint32_t index, const Message& response, const net::Hop& source,
                        std::int64_t now_ms, Output& out);
   void receive_failure(std::uint64_t handle, Fork& fork, std::uint32_t index, const MessageRef& response, std::int64_t now_ms, Output& out);
-  /// How an answer's SDP meets the relay.
-  enum class Media : std::uint8_t { none, first, again };
+  /// How SDP meets the relay; what is tentative may be refused yet.
+  enum class Media : std::uint8_t { none, first, again, tentative };
   void pass_response(Fork& fork, const Message& response, std::uint32_t leg, Media media, const net::Hop& source, std::int64_t now_ms,
                      Output& out);
   void mark_failed(std::uint64_t fork, std::uint32_t branch, int status, std::int64_t now_ms, Output& out);
@@ -240,6 +243,8 @@ class Forwarder {
   void note_answer(const Fork& fork, std::uint32_t leg, const Message& response, std::int64_t now_ms, Output& out);
   void note_failure(const Fork& fork, int status, std::int64_t now_ms, Output& out);
   void drop_legs(std::uint64_t call, std::uint32_t branch_leg, std::int64_t now_ms, Output& out);
+  void note_offer(Fork& fork, const Message& request);
+  void take_offer_back(Fork& fork, std::int64_t now_ms, Output& out);
   void end_leg(std::uint64_t call, std::uint32_t leg, std::string_view by, std::int64_t now_ms, Output& out);
   SdpOutcome relay_sdp(std::uint64_t call, std::uint32_t leg, rtp::Side from, Media media, const net::Hop& source, const Message& message,
                        std::int64_t now_ms, Output& out);

@@ -141,7 +141,7 @@ std::vector<std::uint64_t> Forwarder::streams_beside(std::uint64_t stream) noexc
   for (const Leg& leg : call->legs) {
     if (!leg.confirmed || leg.over) continue;
     for (const RelayStream& beside : call->legs[leg.media].relay.streams()) {
-      if (beside.held) return {};
+      if (beside.held()) return {};
       if (beside.id != 0) found.push_back(beside.id);
     }
   }

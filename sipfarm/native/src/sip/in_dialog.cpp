@@ -88,6 +88,7 @@ Fate Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, co
   fork->ends_call = request->method() == Method::bye;
   note_number(*fork, *request);
   fork->refreshes_call = fork->invite || request->method() == Method::update;
+  note_offer(*fork, *request);
   if (fork->invite) answer(server, 100, {}, now_ms, out);
   fork->branches.emplace_back().leg = dialog.leg;
   fork->open = 1;

@@ -6,7 +6,7 @@
 namespace sipfarm::sip {
 
 SdpOutcome RelaySession::pass(rtp::Side from, const net::Hop& source, std::string_view body, const net::Address& relay,
-                              rtp::PortPool& ports, StreamNames& names, std::int64_t now_ms, Output& out,
+                              rtp::PortPool& ports, StreamNames& names, bool tentative, std::int64_t now_ms, Output& out,
                               std::string& rewritten) {
   const auto sdp = SdpView::parse(body);
   if (!sdp) return SdpOutcome::untouched;
@@ -19,7 +19,7 @@ SdpOutcome RelaySession::pass(rtp::Side from, const net::Hop& source, std::strin
     const MediaLine& line = media[i];
     RelayStream& stream = streams_[i];
     if (!line.relayable()) {
-      if (line.rejected() && !line.bundle_only) close(stream, ports, now_ms, out);
+      if (line.rejected() && !line.bundle_only && !tentative) close(stream, ports, now_ms, out);
       continue;
     }
     const bool fresh = std::exchange(stream.fresh, false);
@@ -40,11 +40,37 @@ SdpOutcome RelaySession::pass(rtp::Side from, const net::Hop& source, std::strin
       out.media.push_back(rtp::Command::set_remote(stream.id, from, near));
       if (far_changes) out.media.push_back(rtp::Command::set_remote(stream.id, to, far));
     }
-    const bool held = line.held() || line.direction != Direction::sendrecv;
-    stream.held = held;
-    if (held || !fresh) out.media.push_back(rtp::Command::set_held(stream.id, held));
+    stream.holds[rtp::index(from)] = line.held() || line.direction != Direction::sendrecv;
+    if (stream.held() || !fresh) out.media.push_back(rtp::Command::set_held(stream.id, stream.held()));
   }
   return put_relay_in(*sdp, {lines.data(), media.size()}, relay, rewritten) ? SdpOutcome::rewritten : SdpOutcome::untouched;
+}
+
+void RelaySession::take_back(rtp::Side from, std::span<const RelayStream> before, rtp::PortPool& ports, std::int64_t now_ms, Output& out) {
+  const std::size_t side = rtp::index(from);
+  const std::size_t other = rtp::index(rtp::opposite(from));
+  for (std::size_t i = 0; i < streams_.size(); ++i) {
+    RelayStream& stream = streams_[i];
+    if (stream.id == 0) continue;
+    const bool known = i < before.size() && before[i].id == stream.id;
+    if (!known && stream.remotes[other].rtp.empty()) {  // it came with what was refused
+      close(stream, ports, now_ms, out);
+      continue;
+    }
+    const RelayStream was = known ? before[i] : RelayStream{};
+    const bool held = stream.held();
+    const bool mux = stream.remotes[side].rtcp_mux;
+    stream.offers_mux[side] = was.offers_mux[side];
+    stream.holds[side] = was.holds[side];
+    stream.remotes[side] = was.remotes[side];
+    stream.remotes[side].rtcp_mux = stream.offers_mux[0] && stream.offers_mux[1];
+    out.media.push_back(rtp::Command::set_remote(stream.id, from, stream.remotes[side]));
+    if (stream.remotes[side].rtcp_mux != mux && !stream.remotes[other].rtp.empty()) {
+      stream.remotes[other].rtcp_mux = stream.remotes[side].rtcp_mux;
+      out.media.push_back(rtp::Command::set_remote(stream.id, rtp::opposite(from), stream.remotes[other]));
+    }
+    if (stream.held() != held) out.media.push_back(rtp::Command::set_held(stream.id, stream.held()));
+  }
 }
 
 SdpOutcome RelaySession::pass_again(rtp::Side from, std::string_view body, const net::Address& relay, std::string& rewritten) const {

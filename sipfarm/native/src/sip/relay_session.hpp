@@ -20,8 +20,10 @@ struct RelayStream {
   std::array<std::uint16_t, 2> ports{};
   std::array<rtp::Remote, 2> remotes{};
   std::array<bool, 2> offers_mux{};
+  std::array<bool, 2> holds{};  // a side that has said it sends or takes nothing
   bool fresh = false;  // the plane has not heard of it
-  bool held = false;
+
+  bool held() const noexcept { return holds[0] || holds[1]; }
 };
 
 /// Names for the streams of one call, from which the call can be told again.
@@ -43,9 +45,12 @@ enum class SdpOutcome : std::uint8_t { untouched, rewritten, no_ports };
 class RelaySession {
  public:
   /// Puts the relay into `body`, which `from` sent, and tells the plane what it must know. `source` is where the message came from.
-  /// Where there are too few ports nothing has changed.
+  /// Where there are too few ports nothing has changed. `tentative`: what may be refused yet closes nothing.
   SdpOutcome pass(rtp::Side from, const net::Hop& source, std::string_view body, const net::Address& relay, rtp::PortPool& ports,
-                  StreamNames& names, std::int64_t now_ms, Output& out, std::string& rewritten);
+                  StreamNames& names, bool tentative, std::int64_t now_ms, Output& out, std::string& rewritten);
+  /// What a side said last was refused: it counts again what it had said before, when the streams were as in `before` (RFC 3261 §14.1).
+  /// What the other side has said since stays.
+  void take_back(rtp::Side from, std::span<const RelayStream> before, rtp::PortPool& ports, std::int64_t now_ms, Output& out);
   /// The same for a body that came again, or that shall not move the media: the plane hears nothing of it.
   SdpOutcome pass_again(rtp::Side from, std::string_view body, const net::Address& relay, std::string& rewritten) const;
   void release(rtp::PortPool& ports, std::int64_t now_ms, Output& out);

@@ -53,7 +53,8 @@ void Forwarder::receive_provisional(std::uint64_t handle, Fork& fork, std::uint3
   }
   if (fork.answered) return;
   const std::uint32_t leg = fork.in_dialog ? fork.leg : note_dialog(fork.call, branch.leg, response.to_tag());
-  pass_response(fork, response, leg, Media::first, source, now_ms, out);
+  fork.answered_early = fork.answered_early || !response.body().empty();
+  pass_response(fork, response, leg, fork.in_dialog ? Media::tentative : Media::first, source, now_ms, out);
 }
 
 void Forwarder::receive_success(std::uint64_t handle, Fork& fork, std::uint32_t index, const Message& response, const net::Hop& source,
@@ -143,6 +144,7 @@ void Forwarder::end_branch(Fork& fork, Branch& branch, std::int64_t now_ms, Outp
     if (branch.status >= 300) drop_legs(fork.call, branch.leg, now_ms, out);
     return;
   }
+  if (branch.status >= 300) take_offer_back(fork, now_ms, out);
   const bool gone = fork.refreshes_call && (branch.status == 408 || branch.status == 481);
   if (gone || (fork.ends_call && !is_challenge(branch.status))) {
     end_leg(fork.call, fork.leg, fork.from == rtp::Side::a ? "caller" : "callee", now_ms, out);
