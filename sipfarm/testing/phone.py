@@ -1,12 +1,12 @@
 """Scripted phones: user agents in plain Python that place, take, change and end calls as told."""
 
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from sipfarm.testing.clock import VirtualClock
-from sipfarm.testing.net import Endpoint, SimNet
+from sipfarm.testing.net import Endpoint, Receiver
 from sipfarm.testing.phone_calls import AnswerPlan, IncomingCall, OutgoingCall
 from sipfarm.testing.phone_transactions import Client, Server, Told
 from sipfarm.testing.wire_text import Line, WireText, request_bytes, response_bytes
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 DialogKey = tuple[str, str, str]
 """Call-ID, our tag, the other's tag."""
+
+
+class Net(Protocol):
+    """What carries a phone's datagrams."""
+
+    def listen(self, endpoint: Endpoint, receiver: Receiver) -> None: ...
+    def send(self, source: Endpoint, destination: Endpoint, data: bytes) -> None: ...
 
 
 class PhoneEvent(msgspec.Struct, frozen=True):
@@ -32,7 +39,7 @@ class Phone:
     """A user agent at one address, which sends everything through the farm."""
 
     def __init__(
-        self, name: str, address: Endpoint, farm: Endpoint, net: SimNet, clock: VirtualClock
+        self, name: str, address: Endpoint, farm: Endpoint, net: Net, clock: VirtualClock
     ) -> None:
         self.name = name
         self.address = address

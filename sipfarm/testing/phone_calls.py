@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sipfarm.testing.phone_dialogs import Dialog, sdp_of
+from sipfarm.testing.phone_reliable import EarlyDialog, ReliableRinging
 from sipfarm.testing.phone_transactions import TRANSACTION_MS, Client, Server, cancel_of
 from sipfarm.testing.wire_text import Line, WireText
 
@@ -20,6 +21,8 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     patience_ms: int = PATIENCE_MS_MAX
     talk_ms: int = 0
     reinvite_ms: int = 0
+    reliable: bool = False
+    """It knows reliable provisional responses, and sends an UPDATE after the first."""
 
 
 class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,7 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     talk_ms: int = 0
     reinvite_ms: int = 0
     contacts: tuple[str, ...] = ()  # of a 302
+    reliable: bool = False  # rings by a reliable 183, and answers after an UPDATE (RFC 3262, 3311)
 
 
 class OutgoingCall:
@@ -46,6 +50,8 @@ class OutgoingCall:
         self.cancel_status: int | None = None
         self.cancel_sent = False
         self.dialogs: dict[str, Dialog] = {}
+        self.early: dict[str, EarlyDialog] = {}
+        """By the callee's tag, where it rang reliably."""
         self._domain = domain
         self._impatient = False
         self._invite: Client | None = None
@@ -62,6 +68,7 @@ class OutgoingCall:
             ("To", f"<{self.uri}>"),
             ("Contact", f"<{phone.contact}>"),
             ("Content-Type", "application/sdp"),
+            *([("Supported", "100rel")] if self.plan.reliable else []),
         ]
         caller = f"<sip:{phone.name}@{self._domain}>;tag={self._tag}"
         self._invite = phone.request(
@@ -95,6 +102,9 @@ class OutgoingCall:
             return
         if response.status < 200:
             self.provisionals.append(response.status)
+            if response.value("RSeq") and response.to_tag not in self.early:
+                assert phone is not None
+                self.early[response.to_tag] = EarlyDialog(phone, response, self._tag)
             if self._impatient and invite is not None:
                 self._cancel(invite)
             return
@@ -113,7 +123,8 @@ class OutgoingCall:
         first = not self.dialogs
         if first:
             self.statuses.append(response.status)
-        dialog = Dialog(phone, response, self._tag, caller=True)
+        early = self.early.get(response.to_tag)
+        dialog = early.dialog if early else Dialog(phone, response, self._tag, caller=True)
         dialog.confirmed = True
         if first:
             if self.plan.talk_ms:
@@ -142,6 +153,10 @@ class IncomingCall:
 
     def start(self) -> None:
         plan, clock = self.plan, self.phone.clock
+        if plan.reliable:
+            self.dialog = Dialog(self.phone, self.server.request, self._tag, caller=False)
+            ReliableRinging(self.phone, self.server, self.dialog, self._answer)
+            return
         if plan.ring_ms:
             clock.call_later(plan.ring_ms, self._ring)
         clock.call_later(plan.answer_ms if plan.status else PATIENCE_MS_MAX, self._answer)
@@ -159,7 +174,8 @@ class IncomingCall:
             contacts = tuple([("Contact", f"<{uri}>") for uri in self.plan.contacts])
             self.phone.respond(self.server, self.status, self._tag, contacts)
             return
-        self.dialog = Dialog(self.phone, self.server.request, self._tag, caller=False)
+        if self.dialog is None:
+            self.dialog = Dialog(self.phone, self.server.request, self._tag, caller=False)
         self.dialog.succeed(self.server)
 
     def cancelled(self) -> None:

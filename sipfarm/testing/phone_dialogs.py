@@ -13,6 +13,8 @@ from sipfarm.testing.phone_transactions import (
 from sipfarm.testing.wire_text import Line, WireText, endpoint_of, request_bytes, uri_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sipfarm.testing.phone import Phone
 
 SDP: Final = (
@@ -43,6 +45,8 @@ class Dialog:
         """Final answers to our BYE; 0 for none."""
         self.bye_received = False
         self.reinvites: list[int] = []
+        self.refused = 0
+        """re-INVITEs that came before the ACK to the INVITE before."""
         self.cseq = message.cseq if caller else 0
         self.remote_cseq = 0 if caller else message.cseq
         local, remote = ("From", "To") if caller else ("To", "From")
@@ -54,6 +58,8 @@ class Dialog:
         self.acks: dict[int, bytes] = {}
         self._offering = False
         self._hang_up_then = False
+        self.heard: Callable[[str], None] = lambda method: None
+        """Told of each request but INVITE and BYE."""
         self._unacknowledged: dict[int, tuple[Server, int]] = {}
         remote_tag = message.to_tag if caller else message.from_tag
         phone.dialogs[self.call_id, own_tag, remote_tag] = self
@@ -64,9 +70,12 @@ class Dialog:
 
     # What we do.
 
-    def request(self, method: str, told: Told, body: bytes = b"") -> Client:
+    def request(
+        self, method: str, told: Told, body: bytes = b"", more: tuple[Line, ...] = ()
+    ) -> Client:
         self.cseq += 1
-        lines: list[Line] = [("To", self.remote), *[("Route", route) for route in self.routes]]
+        routes: list[Line] = [("Route", route) for route in self.routes]
+        lines: list[Line] = [("To", self.remote), *routes, *more]
         if method == "INVITE":
             lines.append(("Contact", f"<{self.phone.contact}>"))
         if body:
@@ -150,11 +159,13 @@ class Dialog:
         elif request.method == "INVITE" and self._offering:
             phone.respond(server, 491, self.local_tag)  # RFC 3261 §14.2
         elif request.method == "INVITE" and self._unacknowledged:
+            self.refused += 1
             phone.respond(server, 500, self.local_tag, (("Retry-After", "3"),))
         elif request.method == "INVITE":
             self.succeed(server)
         else:
             phone.respond(server, 200, self.local_tag)
+            self.heard(request.method)
 
     def succeed(self, server: Server) -> None:
         """2xx to an INVITE, until its ACK comes (RFC 3261 §13.3.1.4)."""
@@ -178,7 +189,7 @@ class Dialog:
                 del self._unacknowledged[cseq]
                 self.hang_up()
                 return
-            server.send_success_again()
+            server.send_response_again()
             self._send_success_again(cseq, min(2 * interval_ms, T2_MS))
 
         self.phone.clock.call_later(interval_ms, again)

@@ -154,8 +154,8 @@ class Server:
         self._again = self._port.clock.call_later(T1_MS, self._send_again)  # timer G
         self._bound = self._port.clock.call_later(TRANSACTION_MS, self.end)  # timer H
 
-    def send_success_again(self) -> None:
-        """The 2xx of a UA core (RFC 3261 §13.3.1.4)."""
+    def send_response_again(self) -> None:
+        """What a UA core repeats: a 2xx (RFC 3261 §13.3.1.4), a reliable 1xx (RFC 3262 §3)."""
         self._port.send(self._source, self.response)
 
     def receive(self) -> None:

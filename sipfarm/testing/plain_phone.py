@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import socket
+from random import Random
 from types import TracebackType
 from typing import Final, Self
 
@@ -35,8 +36,11 @@ class PlainAnswer(msgspec.Struct, frozen=True):
 class PlainPhone:
     """Bound to an address while the block is open."""
 
-    def __init__(self, local: HostPort, server: HostPort) -> None:
+    def __init__(self, local: HostPort, server: HostPort, loss: float = 0.0, seed: int = 0) -> None:
+        """`loss` is the chance of a datagram to be lost, of both directions."""
         self.local = local
+        self._loss = loss
+        self._random = Random(seed)
         self._server = (server.host, server.port)
         self._count = 0
         self._life = os.urandom(4).hex()
@@ -80,11 +84,13 @@ class PlainPhone:
         branch = re.search(r"branch=[^;\s]+", request)
         wait_s = FIRST_WAIT_S
         for _ in range(TRIES_MAX):
-            self._socket.sendto(request.encode(), self._server)
+            self._send(request)
             self._socket.settimeout(wait_s)
             try:
                 while True:
                     text = self._socket.recv(DATAGRAM_BYTES_MAX).decode(errors="replace")
+                    if self._is_lost():
+                        continue
                     status = int(text.split(" ", 2)[1])
                     if status >= 200 and (branch is None or branch[0] in text):
                         break
@@ -93,9 +99,30 @@ class PlainPhone:
                 continue
             answer = PlainAnswer(status, text)
             if request.startswith("INVITE "):
-                self._socket.sendto(_ack(request, answer).encode(), self._server)
+                self._send(_ack(request, answer))
             return answer
         raise AssertionError(f"no answer to {request.splitlines()[0]}")
+
+    def register(self, user: str, domain: str, name: str = "phone") -> PlainAnswer:
+        """Register `name` at our address as a contact of user@domain, with digest."""
+        aor, uri = f"{user}@{domain}", f"sip:{domain}"
+
+        def request(*more: str) -> str:
+            text = self.request("REGISTER", uri, aor, "Expires: 600", *more, to=aor)
+            return text.replace("Contact: <sip:phone@", f"Contact: <sip:{name}@")
+
+        answer = self.ask(request())
+        if answer.status != 401:
+            return answer
+        challenge = answer.headers("WWW-Authenticate")[0]
+        return self.ask(request(authorization(challenge, "REGISTER", uri, user, f"{user}-secret")))
+
+    def _send(self, text: str) -> None:
+        if not self._is_lost():
+            self._socket.sendto(text.encode(), self._server)
+
+    def _is_lost(self) -> bool:
+        return self._random.random() < self._loss
 
 
 def authorization(

@@ -11,7 +11,7 @@ import pytest
 
 from sipfarm.testing.balancer import PacketBalancer
 from sipfarm.testing.eventually import eventually
-from sipfarm.testing.plain_phone import PlainAnswer, PlainPhone, authorization
+from sipfarm.testing.plain_phone import PlainPhone
 from sipfarm.testing.real_farm import DOMAIN, RealFarm
 from sipfarm.testing.redis_server import RedisServer
 
@@ -103,7 +103,7 @@ def test_calls_and_registered_phones_go_on_while_the_store_is_away(
     eventually(lambda: farm.total("sipfarm_sip_calls") == HELD_CALLS, "the calls stand", 10.0)
     user = farm.unused_user()
     with PlainPhone(farm.untrusted(1), farm.listen) as phone:
-        assert register(phone, user).status == 200
+        assert phone.register(user, DOMAIN).status == 200
         with stage.away():
             running = peers.caller(
                 "call_uac",
@@ -120,14 +120,16 @@ def test_calls_and_registered_phones_go_on_while_the_store_is_away(
                 per_second=4,
             ).succeed()
             never_called.succeed()
-            refused = register(phone, user, "phone-2")
+            refused = phone.register(user, DOMAIN, "phone-2")
             assert refused.status == 503, refused.text
             assert refused.headers("Retry-After")
             held.succeed()
             running.succeed()
         assert busy.stop().failed == 0
         eventually(
-            lambda: register(phone, user, "phone-3").status == 200, "REGISTER is accepted", 10.0
+            lambda: phone.register(user, DOMAIN, "phone-3").status == 200,
+            "REGISTER is accepted",
+            10.0,
         )
     stage.check_nobody_taken_over()
     kept = {found.contact for found in farm.registrations() if found.aor == f"sip:{user}@{DOMAIN}"}
@@ -136,18 +138,3 @@ def test_calls_and_registered_phones_go_on_while_the_store_is_away(
     peers.caller("call_uac", service=late.call.service).succeed()
     late.succeed()
     farm.wait_calls_over()
-
-
-def register(phone: PlainPhone, user: str, name: str = "phone") -> PlainAnswer:
-    """Register with digest."""
-    aor, uri = f"{user}@{DOMAIN}", f"sip:{DOMAIN}"
-
-    def request(*more: str) -> str:
-        text = phone.request("REGISTER", uri, aor, "Expires: 600", *more, to=aor)
-        return text.replace("Contact: <sip:phone@", f"Contact: <sip:{name}@")
-
-    answer = phone.ask(request())
-    if answer.status != 401:
-        return answer
-    challenge = answer.headers("WWW-Authenticate")[0]
-    return phone.ask(request(authorization(challenge, "REGISTER", uri, user, f"{user}-secret")))
