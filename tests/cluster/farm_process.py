@@ -71,11 +71,16 @@ async def main(url: str, name: str) -> None:
         farm = Farm(group, store, clock, entropy, log, settings, handlers, keys=(bytes(32),))
         joined(await farm.join(HostPort("127.0.0.1", 0)))
         await farm.start()
-        while True:
-            await asyncio.sleep(BEAT_S)
+
+        def beat() -> None:
             if farm.may_act():
                 for number in farm.bus.linked:
                     farm.bus.send_packets(number, b"beat %d" % farm.record.epoch)
+            loop.call_later(BEAT_S, beat)
+
+        loop = asyncio.get_running_loop()
+        beat()
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from sipfarm.cluster.wire import (
     Request,
     encode,
 )
+from sipfarm.testing.eventually import turn as turns
 from tests.cluster.bus_parties import KEY, Party, Stranger, parties
 
 AT_ONCE = DialTimes(backoff_first_s=0.001, backoff_max_s=0.01, yield_s=0.0)
@@ -111,8 +112,7 @@ def test_when_both_dial_the_link_of_the_lower_number_stays(run: Run, turn: int) 
         async with parties(1, 2, times=AT_ONCE) as (happenings, _, (one, two)):
             first, second = (one, two) if turn % 2 else (two, one)
             first.dial(second)
-            for _ in range(turn):
-                await asyncio.sleep(0)
+            await turns(turn)
             second.dial(first)
             calls = 0
             await happenings.until(lambda: one.bus.linked and two.bus.linked)
@@ -338,7 +338,7 @@ def test_who_does_not_read_is_dropped_for_and_costs_a_bounded_room(run: Run) -> 
                 sent += one.bus.send_packets(2, payload)
                 assert sent < 10_000
                 if sent % 10 == 0:
-                    await asyncio.sleep(0)
+                    await turns()
             link = one.bus.linked[2]
             assert link._waiting_bytes() <= limits.queue_bytes_max
             heartbeat = Heartbeat(OwnState.READY, Load(), 1)

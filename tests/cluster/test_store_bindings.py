@@ -12,6 +12,7 @@ from sipfarm.base.errors import UsageError
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
 from sipfarm.cluster.io.store import Store, open_store
 from sipfarm.cluster.registration import register
+from sipfarm.testing.eventually import turn
 
 NOW = 1_000_000
 LATER = NOW + 3_600_000
@@ -114,7 +115,7 @@ def test_a_cancelled_update_leaves_the_store_usable(use_store: UseStore) -> None
     async def body(store: Store) -> None:
         waiting = [asyncio.ensure_future(store.register(add("sip:a@x", "c", "x", n), NOW))
                    for n in range(1, 5)]  # fmt: skip
-        await asyncio.sleep(0)
+        await turn()
         waiting[1].cancel()
         await asyncio.wait(waiting)
         assert waiting[1].cancelled()

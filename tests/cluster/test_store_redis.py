@@ -12,6 +12,7 @@ import redis
 from sipfarm.base.errors import StartError
 from sipfarm.base.records import Binding, Domain, RegisterUpdate
 from sipfarm.cluster.io.store import Store, StoreUnavailable, open_store
+from sipfarm.testing.eventually import turn
 from sipfarm.testing.ports import lease_ports
 from sipfarm.testing.redis_server import RedisServer
 
@@ -49,7 +50,7 @@ class Phone:
             outcome = await store.register(update(self.aor, self.sent), NOW)
         except StoreUnavailable:
             self.refused += 1
-            await asyncio.sleep(0)
+            await turn()
             return False
         else:
             assert outcome.status == "applied"
@@ -94,7 +95,7 @@ async def until_read(store: Store, aor: str) -> tuple[Binding, ...]:
         try:
             return await store.bindings(aor, NOW)
         except StoreUnavailable:
-            await asyncio.sleep(0)
+            await turn()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import redis
 from sipfarm.base.errors import StartError
 from sipfarm.base.records import Domain
 from sipfarm.cluster.io.store import Store, StoreUnavailable, open_store
+from sipfarm.testing.eventually import turn
 from sipfarm.testing.ports import lease_ports
 from sipfarm.testing.processes import Children
 from sipfarm.testing.redis_server import RedisServer
@@ -58,7 +59,7 @@ async def put(store: Store, domain: Domain) -> None:
             await store.put_domain(domain)
             return
         except StoreUnavailable:
-            await asyncio.sleep(0)
+            await turn()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sipfarm.base.errors import StartError
 from sipfarm.base.records import Binding, Domain, RegisterUpdate
 from sipfarm.cluster.io import sqlite_schema, sqlite_worker
 from sipfarm.cluster.io.store import StoreUnavailable, open_store
+from sipfarm.testing.eventually import turn
 from sipfarm.testing.processes import Children
 
 WRITER = Path(__file__).with_name("store_writer.py")
@@ -225,7 +226,7 @@ def test_a_loop_that_never_rests_does_not_starve_the_store(path: Path, turn_s: f
                 until = time.perf_counter() + turn_s
                 while time.perf_counter() < until:
                     pass
-                await asyncio.sleep(0)
+                await turn()
 
         async with (
             open_store(f"sqlite:{path}", timeout_s=5.0) as store,

@@ -13,6 +13,7 @@ from sipfarm.phone.io.process import PhoneError, Softphone, softphone
 from sipfarm.phone.io.wav import read_wav, write_wav
 from sipfarm.phone.protocol import PhoneSettings
 from sipfarm.testing.balancer import PacketBalancer
+from sipfarm.testing.hearing import heard
 from sipfarm.testing.real_farm import DOMAIN, RealFarm
 
 pytestmark = pytest.mark.timeout(90)
@@ -58,6 +59,11 @@ class Talk:
         await self.bob.answer(taken, self.bob_says, self.bob_heard)
         await self.alice.wait_answered(placed, self.bob_uri)
         return placed, taken
+
+    async def heard(self, placed: int, taken: int, seconds: float) -> None:
+        """Until each has got so much audio of the other."""
+        await heard(self.alice, placed, seconds)
+        await heard(self.bob, taken, seconds)
 
 
 def user_of(phone: Softphone) -> str:
@@ -111,7 +117,7 @@ def test_each_hears_the_other_in_wideband(
     async def talk() -> None:
         async with phones(farm, tmp_path, transports) as both:
             placed, taken = await both.connect()
-            await asyncio.sleep(3.0)
+            await both.heard(placed, taken, 3.0)
             told = await both.alice.hangup(placed)
             await both.bob.wait_state(taken, ("disconnected",))
             other = await both.bob.report(taken)
@@ -146,13 +152,13 @@ def test_hold_stops_the_audio_and_resume_brings_it_back(farm: RealFarm, tmp_path
             await both.alice.hold(placed)
             await both.bob.wait_media(taken, "remote_hold")
             before = (await both.alice.report(placed)).received.packets
-            await asyncio.sleep(1.0)
+            # Who holds goes on sending: a second passes while a second of it is heard.
+            begun = (await both.bob.report(taken)).received.packets
+            await heard(both.bob, taken, 1.0, begun)
             held = (await both.alice.report(placed)).received.packets
             assert held - before <= 5
             await both.alice.resume(placed)
-            await asyncio.sleep(1.0)
-            resumed = (await both.alice.report(placed)).received.packets
-            assert resumed - held >= 30
+            await heard(both.alice, placed, 1.0, held)
             await both.alice.hangup(placed)
             await both.bob.wait_state(taken, ("disconnected",))
 
@@ -178,7 +184,7 @@ def test_who_calls_echo_hears_oneself(farm: RealFarm, tmp_path: Path, transport:
     async def talk() -> None:
         async with phones(farm, tmp_path, (transport, "udp")) as both:
             placed = await both.alice.call(f"sip:echo@{DOMAIN}", both.alice_says, both.alice_heard)
-            await asyncio.sleep(3.0)
+            await heard(both.alice, placed, 3.0)
             report = await both.alice.hangup(placed)
             assert report.codec == "G722"
         assert_heard(both.alice_heard, ALICE_COMB, 2.5)
@@ -205,7 +211,7 @@ def test_a_phone_on_tcp_is_called_again_after_the_member_of_its_connection_died(
             await asyncio.to_thread(farm.wait_view_without, holder, 10.0)
             await both.bob.register()
             placed, taken = await both.connect()
-            await asyncio.sleep(2.0)
+            await both.heard(placed, taken, 2.0)
             await both.alice.hangup(placed)
             await both.bob.wait_state(taken, ("disconnected",))
         assert_heard(both.alice_heard, BOB_COMB, 1.5)

@@ -16,6 +16,7 @@ from sipfarm.pbx.leg import LegOutput
 from sipfarm.pbx.task import Task, TaskOptions, TaskRunner
 from sipfarm.signaling.session_state import State
 from sipfarm.signaling.ua import Ended, EndReason, Released, Respond
+from sipfarm.testing.eventually import turn
 from sipfarm.testing.scripted_ua import Ladder, ScriptedPeer
 
 Offer = Callable[..., bytes]
@@ -65,12 +66,6 @@ class Farm:
         assert self.call.is_released
         assert self.call.next_deadline_ms() is None
         assert self.call.state is State.TERMINATED
-
-
-async def turn(times: int = 1) -> None:
-    """Let every task that can run do so."""
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 def statuses(farm: Farm) -> list[int]:

@@ -12,6 +12,7 @@ from sipfarm.phone import listen, tones
 from sipfarm.phone.io.process import PhoneError, Softphone, softphone
 from sipfarm.phone.io.wav import read_wav, write_wav
 from sipfarm.phone.protocol import PhoneSettings
+from sipfarm.testing.hearing import heard
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -63,7 +64,8 @@ def test_g722_call_carries_wideband_audio_both_ways(tmp_path: Path) -> None:
     async def talk() -> None:
         async with two_phones() as (alice, bob):
             placed, taken = await connect(alice, bob, tmp_path, alice_says, bob_says)
-            await asyncio.sleep(4)
+            await heard(alice, placed, 4.0)
+            await heard(bob, taken, 4.0)
             told = await alice.hangup(placed)
             await bob.wait_state(taken, ("disconnected",))
             other = await bob.report(taken)
@@ -93,13 +95,13 @@ def test_pcmu_call_carries_no_wideband_audio(tmp_path: Path) -> None:
     async def talk() -> None:
         async with two_phones(("PCMU",)) as (alice, bob):
             placed, _ = await connect(alice, bob, tmp_path, says, says)
-            await asyncio.sleep(2)
+            await heard(alice, placed, 2.0)
             assert (await alice.hangup(placed)).codec == "PCMU"
 
     run(talk())
-    heard = listen.hear(*read_wav(tmp_path / "alice-heard.wav"))
-    assert heard.level_dbfs == pytest.approx(-22, abs=3)
-    assert heard.wideband_db < -30
+    audio = listen.hear(*read_wav(tmp_path / "alice-heard.wav"))
+    assert audio.level_dbfs == pytest.approx(-22, abs=3)
+    assert audio.wideband_db < -30
 
 
 def test_a_call_goes_over_tcp(tmp_path: Path) -> None:
@@ -109,8 +111,8 @@ def test_a_call_goes_over_tcp(tmp_path: Path) -> None:
     async def talk() -> None:
         async with two_phones(transport="tcp") as (alice, bob):
             placed, _ = await connect(alice, bob, tmp_path, says, says)
-            await asyncio.sleep(1)
-            assert (await alice.hangup(placed)).received.packets >= 40
+            await heard(alice, placed, 1.0)
+            await alice.hangup(placed)
 
     run(talk())
     assert listen.comb_heard(*read_wav(tmp_path / "alice-heard.wav"), number=5)
@@ -126,12 +128,13 @@ def test_hold_stops_the_audio_and_resume_brings_it_back(tmp_path: Path) -> None:
             await alice.hold(placed)
             await bob.wait_media(taken, "remote_hold")
             before = (await alice.report(placed)).received.packets
-            await asyncio.sleep(1)
+            # Who holds goes on sending: a second passes while a second of it is heard.
+            begun = (await bob.report(taken)).received.packets
+            await heard(bob, taken, 1.0, begun)
             held = (await alice.report(placed)).received.packets
             assert held - before <= 2
             await alice.resume(placed)
-            await asyncio.sleep(1)
-            assert (await alice.report(placed)).received.packets - held >= 40
+            await heard(alice, placed, 1.0, held)
             await alice.hangup(placed)
 
     run(talk())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 from sipfarm.signaling.io.udp_reader import WAKES_LOOKED_AT, UdpReader
+from sipfarm.testing.eventually import turn
 
 
 class Sockets:
@@ -41,8 +42,8 @@ def sockets() -> Generator[Sockets, None, None]:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - a turn of the loop, not a wait
-            await asyncio.sleep(0)
+        while not condition():
+            await turn()
 
 
 def test_a_single_packet_is_read_at_once(sockets: Sockets) -> None:
