@@ -38,6 +38,8 @@ class Load(NamedTuple):
     keys: Mapping[str, str]
     injected: Path | None = None
     pin: tuple[str, ...] = ()
+    sockets: int = 1
+    """More than one: each call has a socket of its own, up to so many at once."""
 
 
 def run(load: Load, *, rate: int, calls: int, home: Path) -> Ran:
@@ -89,7 +91,7 @@ def _command(load: Load, arguments: Sequence[str]) -> list[str]:
         *load.pin, sipp, f"{host}:{port}", "-sf", str(SCENARIOS / f"{load.scenario}.xml"),
         "-i", load.host, "-p", str(load.port), "-nostdin", "-buff_size", str(BUFFER_BYTES),
         "-trace_stat", "-fd", "1", "-stf", f"{load.scenario}.csv",
-        "-max_socket", "16", "-aa",
+        "-t", "u1" if load.sockets == 1 else "un", "-max_socket", str(max(load.sockets, 16)), "-aa",
     ]  # fmt: skip
     for key, value in load.keys.items():
         command += ["-key", key, value]

@@ -18,10 +18,16 @@ SO_ATTACH_REUSEPORT_CBPF: Final = 51
 SO_DETACH_REUSEPORT_BPF: Final = 68
 
 _LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_LOAD_HALF: Final = 0x28  # BPF_LD | BPF_H | BPF_ABS
+_TO_X: Final = 0x07  # BPF_MISC | BPF_TAX
+_ADD_X: Final = 0x0C  # BPF_ALU | BPF_ADD | BPF_X
 _MODULO: Final = 0x94  # BPF_ALU | BPF_MOD | BPF_K
 _RETURN_CONSTANT: Final = 0x06  # BPF_RET | BPF_K
 _RETURN_A: Final = 0x16  # BPF_RET | BPF_A
 _RANDOM: Final = 0xFFFF_F000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
+_IP_HEADER: Final = 0xFFF0_0000  # SKF_NET_OFF
+_SOURCE_ADDRESS: Final = _IP_HEADER + 12  # of IPv4 without options
+_SOURCE_PORT: Final = _IP_HEADER + 20
 
 Instruction = tuple[int, int]
 
@@ -49,6 +55,19 @@ class PacketBalancer:
         Where one of them goes, its share goes to the rest by a hash of the addresses.
         """
         self._attach([(_LOAD_WORD, _RANDOM), (_MODULO, self.size), (_RETURN_A, 0)])
+
+    def by_source(self) -> None:
+        """A flow stays with one socket; addresses or ports in a row go to all in turn."""
+        self._attach(
+            [
+                (_LOAD_WORD, _SOURCE_ADDRESS),
+                (_TO_X, 0),
+                (_LOAD_HALF, _SOURCE_PORT),
+                (_ADD_X, 0),
+                (_MODULO, self.size),
+                (_RETURN_A, 0),
+            ]
+        )
 
     def all_to(self, index: int) -> None:
         """Every packet to one socket: the k-th of those that bound the port."""

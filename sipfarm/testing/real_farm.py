@@ -18,6 +18,7 @@ from sipfarm.admin.face import NotReached
 from sipfarm.admin.io.client import AdminClient, Refused
 from sipfarm.admin.views import CallView, MemberView, RegistrationView
 from sipfarm.base.net import HostPort
+from sipfarm.config import Balancing
 from sipfarm.signaling.packet_lines import PacketLine
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.ports import PortLease
@@ -47,6 +48,7 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Each member listens at an address of its own, behind a balancer that rewrites addresses."""
     supervised: bool = True
     """`sipfarm run` starts the members, and kills and restarts the silent; else nobody does."""
+    balancing: Balancing = "packet"
     routing: str = "sipfarm.testing.impatient_policy:impatient_policy"
     media_mode: str = "relay"
     nameservers: tuple[HostPort, ...] = ()
@@ -178,9 +180,11 @@ class RealFarm:
             lambda: self._states(asked),
         )
 
-    def wait_view_without(self, name: str, within_s: float) -> None:
-        """Until the others know that a member is dead, or has begun a new life."""
-        old_pid = self.first_pids[name]
+    def wait_view_without(self, name: str, within_s: float, pid: int = 0) -> None:
+        """Until the others know that a member (its first process, or this one) is dead, or has
+        begun a new life.
+        """
+        old_pid = pid or self.first_pids[name]
         others = [other for other in self.names if other != name]
 
         def is_right(asked: str) -> bool:
@@ -283,6 +287,7 @@ class RealFarm:
             f"""[farm]
 secret = "{"of these tests " * 3}"
 store = "{self.options.store}"
+balancing = "{self.options.balancing}"
 [member]
 name = "m{index + 1}"
 drain_deadline_s = {self.options.drain_deadline_s}
