@@ -16,6 +16,7 @@ from sipfarm.base.records import RegisterOutcome, RegisterUpdate
 from sipfarm.native import parse_credentials
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.routing import Decision, Forward, Reject
+from sipfarm.signaling.standing import Judged
 from tests.signaling.plain_sip import (
     NOW_MS,
     WALL_MS,
@@ -90,13 +91,16 @@ def main() -> None:
 
     def route(member: Member, expected: type[Decision]) -> Callable[[PlainRequest], None]:
         def decide(made: PlainRequest) -> None:
-            decision = member.router.decide(made, TIMES)
-            assert isinstance(decision, expected), decision
+            judged = member.router.decide(made, TIMES)
+            assert isinstance(judged, Judged), judged
+            assert isinstance(judged.result, expected), judged
 
         return decide
 
     def enroll(made: PlainRequest) -> None:
-        update = stranger.registration.receive(made, "", TIMES)
+        judged = stranger.registration.receive(made, "", TIMES)
+        assert isinstance(judged, Judged), judged
+        update = judged.result
         assert isinstance(update, RegisterUpdate), update
         outcome = RegisterOutcome("applied", update.contacts)
         stranger.registration.answer(made, update, outcome, TIMES)

@@ -1,6 +1,5 @@
 """The configuration of one member: read once, checked, and frozen from then on (DESIGN §6)."""
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,9 +14,19 @@ from sipfarm.base.io.files import is_readable, read_text
 from sipfarm.base.net import HostPort, Listen, PortRange, Transport
 from sipfarm.base.secrets import SECRET_BYTES_MIN, Secret
 from sipfarm.base.toml_reader import Reader, TomlDocument, TomlTable
-from sipfarm.base.toml_values import choice, function_name, integer, ip_text, list_of, text, text_of
+from sipfarm.base.toml_values import (
+    IpNetwork,
+    choice,
+    function_name,
+    integer,
+    ip_network,
+    ip_text,
+    list_of,
+    text,
+    text_of,
+)
+from sipfarm.config_protect import ProtectConfig, protect_of
 
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Balancing = Literal["packet", "flow"]
 ReplyVia = Literal["any", "receiver"]
 MediaMode = Literal["relay", "auto", "direct"]
@@ -33,6 +42,7 @@ DIGEST_ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256", "MD5")
 STOCK_ROUTING = "sipfarm.signaling.policy:stock_policy"
 GOSSIP_INTERVAL_MS = 200
 """Load is told to the other members this often (DESIGN §4); a member is silent after twice that."""
+SECTIONS = ("farm", "member", "sip", "protect", "bus", "media", "admin")
 LISTEN_MAX = 64
 TRUSTED_MAX = 256
 NAMESERVERS_MAX = 3
@@ -133,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     farm: FarmConfig
     member: MemberConfig
     sip: SipConfig
+    protect: ProtectConfig = ProtectConfig()
     bus: BusConfig
     media: MediaConfig
     admin: AdminConfig
@@ -157,11 +168,12 @@ def parse(
     """Make a configuration of TOML. Relative paths in it are meant from `directory`."""
     document = TomlDocument(toml, file)
     root = document.root
-    tables = {name: root.table(name) for name in ("farm", "member", "sip", "bus", "media", "admin")}
+    tables = {name: root.table(name) for name in SECTIONS}
     config = Config(
         farm=_farm(tables["farm"], environment, directory),
         member=_member(tables["member"], directory),
         sip=_sip(tables["sip"], directory),
+        protect=protect_of(tables["protect"]),
         bus=BusConfig(listen=tables["bus"].require("listen", text_of(_bus_address), _NOWHERE)),
         media=_media(tables["media"]),
         admin=_admin(tables["admin"], environment),
@@ -390,10 +402,7 @@ def _store(value: str, directory: Path) -> str:
 
 
 def _network(value: str) -> IpNetwork:
-    try:
-        network = ipaddress.ip_network(value)
-    except ValueError:
-        raise ValueError(f'"{value}" is no network: write it as in 10.0.0.0/8') from None
+    network = ip_network(value)
     if network.prefixlen == 0:
         raise ValueError(f'"{value}" is everybody: name the networks that may call without digest')
     return network

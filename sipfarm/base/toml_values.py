@@ -1,5 +1,6 @@
 """Readers of single values of a TOML file: each gives the value, or says what is allowed."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
@@ -8,6 +9,7 @@ from sipfarm.base.net import parse_ip
 from sipfarm.base.toml_reader import Reader
 
 T = TypeVar("T")
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -70,6 +72,14 @@ def list_of(read: Reader[T], count_max: int) -> Reader[tuple[T, ...]]:
         return values
 
     return read_all
+
+
+def ip_network(value: str) -> IpNetwork:
+    """A network in CIDR notation, or one address."""
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError(f'"{value}" is no network: write it as in 10.0.0.0/8') from None
 
 
 def ip_text(value: str) -> str:

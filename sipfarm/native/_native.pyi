@@ -215,7 +215,9 @@ class EventKind(enum.IntEnum):
 
     CALL = 5
 
-    RESOLVE = 6
+    BANNED = 6
+
+    RESOLVE = 7
 
 class Event:
     """Something that Python decides on or is told of."""
@@ -291,6 +293,20 @@ class Output:
     def clear(self) -> None: ...
     def __len__(self) -> int: ...
 
+class Protection:
+    """How new work is held off by its source."""
+
+    def __init__(
+        self,
+        *,
+        unproven_per_s: int,
+        unproven_total_per_s: int,
+        faults_max: int,
+        fault_forgiven_ms: int,
+        ban_ms: int,
+        exempt: Iterable[tuple[str, int]],
+    ) -> None: ...
+
 class Engine:
     """
     The SIP engine, sans-IO. What a call causes is added to the Output handed in.
@@ -316,6 +332,7 @@ class Engine:
         calls_max: int = 200000,
         claims: bool = True,
         reply_via_receiver: bool = False,
+        protect: Protection | None = None,
     ) -> None: ...
     def receive(self, batch: Batch, now_ms: int, out: Output) -> None: ...
     def next_deadline_ms(self) -> int | None: ...
@@ -331,6 +348,16 @@ class Engine:
         now_ms: int,
         out: Output,
     ) -> bool: ...
+    def answer_statelessly(
+        self,
+        transaction: int,
+        status: int,
+        reason: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        now_ms: int,
+        out: Output,
+    ) -> None: ...
     def retransmit(self, transaction: int, now_ms: int, out: Output) -> None: ...
     def set_view(
         self, members: Iterable[tuple[int, int, bool, float]], now_ms: int, out: Output
@@ -401,6 +428,12 @@ class Engine:
         or it is on hold.
         """
 
+    def prove(self, source: Hop, now_ms: int) -> None: ...
+    def blame(self, source: Hop, fault: str, now_ms: int, out: Output) -> None: ...
+    def bans(self, now_ms: int) -> list[tuple[str, int, str]]:
+        """(address, the ms it has left, fault) of each that is banned."""
+
+    def unban(self, address: str, now_ms: int) -> bool: ...
     def calls(self) -> list[dict[str, Any]]:
         """A snapshot of the forwarded calls."""
 

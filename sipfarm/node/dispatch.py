@@ -17,14 +17,15 @@ from sipfarm.node.media_path import media_path
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.location import Locations
-from sipfarm.signaling.registration import Registration
+from sipfarm.signaling.registration import Enrolment, Registration
 from sipfarm.signaling.reply import Reply, unavailable
 from sipfarm.signaling.router import Router
 from sipfarm.signaling.routing import Decision, Forward, HandToTask
+from sipfarm.signaling.standing import FAULTS, Judged, Standing
 
 WAITING_MAX: Final = 20_000  # decisions and store operations under way
 # Plain numbers: comparing with a member of the enumeration costs more than all the rest here.
-_REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE = [
+_REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE, _BANNED = [
     int(kind)
     for kind in (
         EventKind.REQUEST,
@@ -34,8 +35,10 @@ _REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE = [
         EventKind.ACK,
         EventKind.CANCEL,
         EventKind.RESOLVE,
+        EventKind.BANNED,
     )
 ]
+_PROVEN = Standing.PROVEN
 
 
 class BindingStore(Protocol):
@@ -148,6 +151,8 @@ class Dispatcher:
                 self._reply(event.id, Reply(487))
         elif kind == _RESOLVE:
             self._later(0, self._resolve(event))
+        elif kind == _BANNED:
+            self._log.warning("source_banned", source=event.hop.host, fault=event.text)
 
     def bindings_changed(self, aor: str) -> None:
         """A phone has registered, here or through another member."""
@@ -181,31 +186,41 @@ class Dispatcher:
         times = (self._clock.now_ms(), self._clock.wall_ms())
         if request.method == "REGISTER":
             flow_mark = self._flow_mark(request)
-            update = self._users.registration.receive(request, flow_mark, times)
-            if isinstance(update, Reply):
-                self._reply(request.transaction, update)
-            elif isinstance(update, RegisterUpdate):
-                self._register(request, update, times[1])
+            enrolment = self._users.registration.receive(request, flow_mark, times)
+            if isinstance(enrolment, Judged):
+                self._enrol(request, enrolment, times[1])
             else:
-                self._later(request.transaction, self._decide_registration(request, update))
+                self._later(request.transaction, self._enrol_later(request, enrolment))
             return
         decision = self._users.router.decide(request, times)
-        if isinstance(decision, Decision):
+        if isinstance(decision, Judged):
             self._carry_out(request, decision)
             return
         self._later(request.transaction, self._decide_later(request, decision))
 
-    async def _decide_later(self, request: Message, decision: Awaitable[Decision]) -> None:
+    async def _decide_later(self, request: Message, decision: Awaitable[Judged[Decision]]) -> None:
         self._carry_out(request, await decision)
 
-    def _carry_out(self, request: Message, decision: Decision) -> None:
-        users = self._users
+    def _note_sender(self, request: Message, standing: Standing) -> None:
+        """Tell the engine what a request has shown of its sender."""
+        if standing is _PROVEN:
+            self._engine.prove(request.hop, self._clock.now_ms())
+        elif standing in FAULTS:
+            fault, now_ms = FAULTS[standing], self._clock.now_ms()
+            self._engine.blame(request.hop, fault, now_ms, self._driver.out)
+
+    def _carry_out(self, request: Message, judged: Judged[Decision]) -> None:
+        users, decision = self._users, judged.result
+        self._note_sender(request, judged.standing)
         if isinstance(decision, Forward) and decision.media == "auto":
             path = media_path(request, decision)
             decision = msgspec.structs.replace(decision, media=path)
         if not isinstance(decision, HandToTask):
             now_ms = self._clock.now_ms()
-            self._find_again(users.forwarding.carry_out(request.transaction, decision, now_ms))
+            again = users.forwarding.carry_out(
+                request.transaction, decision, now_ms, stateless=judged.is_of_stranger
+            )
+            self._find_again(again)
             return
         task = users.tasks.get(decision.task)
         if task is None:
@@ -220,14 +235,21 @@ class Dispatcher:
         except CapacityError as error:
             self._reply(request.transaction, unavailable(error.retry_after_s))
 
-    async def _decide_registration(
-        self, request: Message, waiting: Awaitable[RegisterUpdate | Reply]
-    ) -> None:
-        update = await waiting
-        if isinstance(update, Reply):
-            self._reply(request.transaction, update)
+    async def _enrol_later(self, request: Message, enrolment: Awaitable[Enrolment]) -> None:
+        self._enrol(request, await enrolment, self._clock.wall_ms())
+
+    def _enrol(self, request: Message, judged: Enrolment, wall_ms: int) -> None:
+        self._note_sender(request, judged.standing)
+        update = judged.result
+        if isinstance(update, RegisterUpdate):
+            self._register(request, update, wall_ms)
         else:
-            self._register(request, update, self._clock.wall_ms())
+            self._users.forwarding.reply(
+                request.transaction,
+                update,
+                self._clock.now_ms(),
+                stateless=judged.is_of_stranger,
+            )
 
     def _register(self, request: Message, update: RegisterUpdate, wall_ms: int) -> None:
         """Have the store do it. A future is told of by a callback: a task for each would cost more

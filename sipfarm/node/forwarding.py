@@ -74,26 +74,43 @@ class Forwarding:
         """Forks that may go on with further targets."""
         return len(self._under_way)
 
-    def carry_out(self, transaction: int, decision: Decision, now_ms: int) -> frozenset[str]:
-        """Any decision but HandToTask. Returned are the AORs to tell `registered` of, as they are
-        in the store: what is known of them here has proved stale.
+    def carry_out(
+        self, transaction: int, decision: Decision, now_ms: int, *, stateless: bool = False
+    ) -> frozenset[str]:
+        """Any decision but HandToTask; an answer `stateless` leaves no transaction. Returned are
+        the AORs to tell `registered` of, as they are in the store: what is known of them here has
+        proved stale.
         """
         match decision:
             case Forward():
                 if not self._go_on(transaction, decision, decision.steps, now_ms):
                     return self._lose(_lost(transaction, decision), now_ms)
             case Reject(status, reason, headers):
-                self.reply(transaction, Reply(status, reason, headers), now_ms)
+                reply = Reply(status, reason, headers)
+                self.reply(transaction, reply, now_ms, stateless=stateless)
             case Redirect(contacts, status):
                 headers = tuple([("Contact", f"<{contact}>") for contact in contacts])
-                self.reply(transaction, Reply(status, "", headers), now_ms)
+                self.reply(transaction, Reply(status, "", headers), now_ms, stateless=stateless)
             case Answer(reply):
-                self.reply(transaction, reply, now_ms)
+                self.reply(transaction, reply, now_ms, stateless=stateless)
             case _:
                 self.reply(transaction, Reply(500), now_ms)
         return frozenset()
 
-    def reply(self, transaction: int, reply: Reply, now_ms: int) -> None:
+    def reply(
+        self, transaction: int, reply: Reply, now_ms: int, *, stateless: bool = False
+    ) -> None:
+        if stateless:
+            self._engine.answer_statelessly(
+                transaction,
+                reply.status,
+                reply.reason,
+                reply.headers,
+                reply.body,
+                now_ms,
+                self._out,
+            )
+            return
         self._engine.respond(
             transaction,
             reply.status,

@@ -29,6 +29,8 @@ ENGINE_COUNTERS: Final = (
     ("from_bus", "packets that came over the bus"),
     ("claims", "new requests claimed at the home of their Call-ID"),
     ("placed", "new requests given to another member"),
+    ("bans", "sources banned"),
+    ("sources_forgotten", "sources with faults that others took the place of"),
 )
 ENGINE_GAUGES: Final = (
     ("server_transactions", "server transactions"),
@@ -95,6 +97,12 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         "messages dropped",
         ("reason",),
         lambda: _by_label(member.engine.counters()["drops"]),
+    )
+    metrics.read_counter(
+        "sipfarm_sip_faults",
+        "faults held against sources",
+        ("fault",),
+        lambda: _by_label(member.engine.counters()["faults"]),
     )
     totals = member.plane.plane.totals
     _read_all(metrics, "sipfarm_media_", PLANE_COUNTERS, PLANE_GAUGES, totals)

@@ -15,6 +15,7 @@ def toml_of(config: Config) -> str:
         "farm": config.farm,
         "member": config.member,
         "sip": config.sip,
+        "protect": config.protect,
         "bus": config.bus,
         "media": config.media,
         "admin": config.admin,

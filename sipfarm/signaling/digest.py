@@ -53,8 +53,8 @@ class Verdict(IntEnum):
 
     ABSENT = 0
     ACCEPTED = 1
-    STALE = 2  # the password is right, the nonce is not good (any more): ask again, `stale=true`
-    REFUSED = 3
+    STALE = 2  # the nonce is not good here, or no more: ask again, `stale=true` (RFC 7616 §3.3)
+    REFUSED = 3  # wrong, over a nonce that was given to this very source: it is no forged one
     MALFORMED = 4
 
 
@@ -110,7 +110,11 @@ class Digest:
     def verify(
         self, credentials: Credentials, account: Account | None, request: Message, wall_ms: int
     ) -> Verdict:
-        """Judge a digest (RFC 7616 §3.4); no account is refused like a wrong password."""
+        """Judge a digest (RFC 7616 §3.4); no account is refused like a wrong password.
+
+        A nonce that this source never got is stale, whatever the password: nobody learns by it
+        whether a guess was right.
+        """
         md5, sha256 = ("", "") if account is None else (account.ha1_md5, account.ha1_sha256)
         return _VERDICTS[self._guard.judge(credentials, md5, sha256, request, wall_ms)]
 

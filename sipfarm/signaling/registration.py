@@ -10,9 +10,12 @@ from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookups import Lookups, Pending
 from sipfarm.signaling.registrar import SUPPORTED, Registrar
 from sipfarm.signaling.reply import Reply, unavailable, unsupported
+from sipfarm.signaling.standing import Judged, Standing
 from sipfarm.signaling.tenants import Tenants
 
-_MALFORMED, _STALE = Verdict.MALFORMED, Verdict.STALE
+_MALFORMED, _STALE, _REFUSED = Verdict.MALFORMED, Verdict.STALE, Verdict.REFUSED
+_TRUSTED, _PROVEN, _UNPROVEN = Standing.TRUSTED, Standing.PROVEN, Standing.UNPROVEN
+Enrolment = Judged[RegisterUpdate | Reply]
 
 
 class Registration:
@@ -34,7 +37,7 @@ class Registration:
 
     def receive(
         self, request: Message, flow_mark: str, times: tuple[int, int]
-    ) -> RegisterUpdate | Reply | Awaitable[RegisterUpdate | Reply]:
+    ) -> Enrolment | Awaitable[Enrolment]:
         """What the store is to do, or the answer; `times` is now_ms and wall_ms."""
         lookups = Lookups(self._tenants, self._locations, self._own, times)
         try:
@@ -42,7 +45,7 @@ class Registration:
         except Pending as pending:
             return lookups.run_later(
                 lambda: self._decide(request, flow_mark, lookups),
-                lambda error: unavailable(error.retry_after_s),
+                lambda error: Judged(unavailable(error.retry_after_s), _UNPROVEN),
                 pending.bare(),
             )
 
@@ -58,38 +61,58 @@ class Registration:
         self._locations.put(update.aor, outcome.bindings, now_ms)
         return self._registrar.answer(request, update, outcome, wall_ms)
 
-    def _decide(self, request: Message, flow_mark: str, lookups: Lookups) -> RegisterUpdate | Reply:
+    def _decide(self, request: Message, flow_mark: str, lookups: Lookups) -> Enrolment:
         found = read_registrant(request, self._own)
         if isinstance(found, str):
-            return Reply(400, found)
+            return Judged(Reply(400, found), _UNPROVEN)
         is_sip, user, host, registrar_host, registrar_is_farm, required = found
+        is_trusted = self._trusted.include(request.source[0])
+        standing = _TRUSTED if is_trusted else Standing.FOREIGN
         domain = lookups.domain(host)
         is_elsewhere = registrar_host != host and not registrar_is_farm
         if is_elsewhere and lookups.domain(registrar_host) != domain:
-            return Reply(403, "Not A Domain Of This Registrar")
+            return Judged(Reply(403, "Not A Domain Of This Registrar"), standing)
         if required:
             unknown = [tag for tag in required if tag not in SUPPORTED]
             if unknown:
-                return unsupported(unknown)  # RFC 3261 §10.3 step 2
+                return Judged(unsupported(unknown), _UNPROVEN)  # RFC 3261 §10.3 step 2
         if domain is None or not is_sip:
-            return Reply(404)
-        registrant: Account | None = None
-        if not self._trusted.include(request.source[0]):
-            identity = authenticate(request, domain.name, self._digest, lookups, proxy=False)
-            if identity.verdict is _MALFORMED:
-                return Reply(400, "Malformed Authorization")
-            registrant = identity.account
-            if registrant is None:
-                return self._digest.challenge(
-                    domain.name,
-                    request.source,
-                    lookups.wall_ms,
-                    proxy=False,
-                    stale=identity.verdict is _STALE,
-                )
-        if registrant is not None and user == registrant.name:
-            return self._registrar.register(request, aor_of(registrant), flow_mark, lookups)
-        account = lookups.addressee(domain.name, user)
+            return Judged(Reply(404), standing)
+        if is_trusted:
+            return Judged(
+                self._enrol(request, (domain.name, user), None, flow_mark, lookups), _TRUSTED
+            )
+        identity = authenticate(request, domain.name, self._digest, lookups, proxy=False)
+        if identity.verdict is _MALFORMED:
+            return Judged(Reply(400, "Malformed Authorization"), _UNPROVEN)
+        registrant = identity.account
+        if registrant is None:
+            challenge = self._digest.challenge(
+                domain.name,
+                request.source,
+                lookups.wall_ms,
+                proxy=False,
+                stale=identity.verdict is _STALE,
+            )
+            refused = identity.verdict is _REFUSED
+            return Judged(challenge, Standing.REFUSED if refused else _UNPROVEN)
+        if user == registrant.name:
+            update = self._registrar.register(request, aor_of(registrant), flow_mark, lookups)
+            return Judged(update, _PROVEN)
+        return Judged(
+            self._enrol(request, (domain.name, user), registrant, flow_mark, lookups), _PROVEN
+        )
+
+    def _enrol(
+        self,
+        request: Message,
+        name: tuple[str, str],
+        registrant: Account | None,
+        flow_mark: str,
+        lookups: Lookups,
+    ) -> RegisterUpdate | Reply:
+        """Bind an address-of-record that is another name of an account; None: trusted."""
+        account = lookups.addressee(*name)
         if account is None or isinstance(account, Application):
             return Reply(404)
         if registrant is not None and registrant.name != account.name:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from inspect import isawaitable
+from typing import Final
 
 from sipfarm.base.errors import CapacityError, UsageError
 from sipfarm.base.limits import TARGETS_PER_REQUEST_MAX
@@ -18,6 +19,11 @@ from sipfarm.signaling.routing import (
     Reject,
     RoutingParts,
 )
+from sipfarm.signaling.standing import Judged, Standing
+
+FOREIGN_STATUSES: Final = frozenset({403, 404})
+"""A stranger who is answered so was not even challenged: what he asked for is not the farm's."""
+_UNPROVEN, _FOREIGN = Standing.UNPROVEN, Standing.FOREIGN
 
 
 class Router:
@@ -27,12 +33,14 @@ class Router:
         self._parts = parts
         self._policy = policy
 
-    def decide(self, request: Message, times: tuple[int, int]) -> Decision | Awaitable[Decision]:
+    def decide(
+        self, request: Message, times: tuple[int, int]
+    ) -> Judged[Decision] | Awaitable[Judged[Decision]]:
         """Forward, Reject, Redirect, Answer or HandToTask; `times` is now_ms and wall_ms."""
         parts = self._parts
         uri = parse_uri(parts.syntax, request.request_uri)
         if uri is None:
-            return Reject(400, "Malformed Request-URI")
+            return Judged(Reject(400, "Malformed Request-URI"), _UNPROVEN)
         lookups = Lookups(parts.tenants, parts.locations, parts.own, times)
         inquiry = Inquiry(parts, request, uri, lookups)
         try:
@@ -45,7 +53,7 @@ class Router:
 
     async def _decide_later(
         self, inquiry: Inquiry, waiting: Pending | Decision | Awaitable[Decision]
-    ) -> Decision:
+    ) -> Judged[Decision]:
         while True:
             try:
                 if isinstance(waiting, Pending):
@@ -60,10 +68,11 @@ class Router:
                 waiting = pending.bare()
             except CapacityError as error:
                 reply = unavailable(error.retry_after_s)
-                return Reject(reply.status, reply.reason, reply.headers)
+                return Judged(Reject(reply.status, reply.reason, reply.headers), inquiry.standing)
 
-    def _finished(self, decision: Decision, inquiry: Inquiry) -> Decision:
+    def _finished(self, decision: Decision, inquiry: Inquiry) -> Judged[Decision]:
         """A decision that needs no more of a policy's circumstances."""
+        standing = inquiry.standing
         if isinstance(decision, ChallengeCaller):
             reply = self._parts.digest.challenge(
                 decision.realm,
@@ -72,11 +81,13 @@ class Router:
                 proxy=decision.proxy,
                 stale=inquiry.was_stale(decision.realm),
             )
-            return Reject(reply.status, reply.reason, reply.headers)
+            return Judged(Reject(reply.status, reply.reason, reply.headers), standing)
         if isinstance(decision, Forward):
             targets = sum([len(step.targets) for step in decision.steps])
             if not 0 < targets <= TARGETS_PER_REQUEST_MAX:
                 raise UsageError(
                     f"a Forward needs 1 to {TARGETS_PER_REQUEST_MAX} targets: {targets}"
                 )
-        return decision
+        elif isinstance(decision, Reject) and decision.status in FOREIGN_STATUSES:
+            standing = _FOREIGN if standing is _UNPROVEN else standing
+        return Judged(decision, standing)

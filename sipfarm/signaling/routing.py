@@ -13,6 +13,7 @@ from sipfarm.signaling.location import Locations
 from sipfarm.signaling.lookups import Lookups
 from sipfarm.signaling.message import NameAddrView, Syntax, UriView
 from sipfarm.signaling.reply import Reply
+from sipfarm.signaling.standing import Standing
 from sipfarm.signaling.tenants import Tenants
 
 MediaMode = Literal["relay", "direct", "auto"]
@@ -176,6 +177,19 @@ class Inquiry:
             )
             self._identities[realm] = identity
         return identity
+
+    @property
+    def standing(self) -> Standing:
+        """What has been found out about the sender so far."""
+        if self.trusted:
+            return Standing.TRUSTED
+        found = Standing.UNPROVEN
+        for identity in self._identities.values():
+            if identity.account is not None:
+                return Standing.PROVEN
+            if identity.verdict is Verdict.REFUSED:
+                found = Standing.REFUSED
+        return found
 
     def was_stale(self, realm: str) -> bool:
         """Whether the credentials for a domain failed by their nonce alone."""

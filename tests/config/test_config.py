@@ -1,3 +1,4 @@
+import ipaddress
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from sipfarm.base.errors import ConfigError
 from sipfarm.base.net import HostPort, Listen, PortRange
 from sipfarm.base.secrets import Secret
 from sipfarm.config import STOCK_ROUTING, Config, load, parse
+from sipfarm.config_protect import ProtectConfig
 
 WHOLE = """
 [farm]
@@ -33,6 +35,14 @@ reply_via = "receiver"
 routing = "provider.routing:route"
 trusted = ["10.0.0.0/8", "::1/128"]
 nameservers = ["192.0.2.53", "[2001:db8::53]:5353"]
+
+[protect]
+unproven_per_second = 50
+unproven_total_per_second = 0
+faults_max = 10
+fault_forgiven_s = 60
+ban_s = 3600
+exempt = ["198.51.100.0/24"]
 
 [bus]
 listen = "127.0.0.1:7061"
@@ -94,6 +104,14 @@ def test_every_key_is_read() -> None:
     assert config.sip.routing == "provider.routing:route"
     assert [str(network) for network in config.sip.trusted] == ["10.0.0.0/8", "::1/128"]
     assert config.sip.nameservers == (HostPort("192.0.2.53", 53), HostPort("2001:db8::53", 5353))
+    assert config.protect == ProtectConfig(
+        unproven_per_second=50,
+        unproven_total_per_second=0,
+        faults_max=10,
+        fault_forgiven_s=60,
+        ban_s=3_600,
+        exempt=(ipaddress.IPv4Network("198.51.100.0/24"),),
+    )
     assert config.media.ports == PortRange(21_000, 21_999)
     assert (config.media.advertise, config.media.threads) == ("192.0.2.1", 2)
     assert config.media.mode == "auto"
@@ -109,6 +127,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert config.sip.routing == STOCK_ROUTING
     assert config.sip.trusted == ()
     assert config.media.mode == "relay"
+    assert [str(network) for network in config.protect.exempt] == ["127.0.0.0/8", "::1/128"]
     assert config.admin.token is None
 
 
@@ -157,6 +176,8 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("[bus]", 'advertise = "0.0.0.0"\n[bus]', '8: [sip] advertise: "0.0.0.0": write the addr'),
         ("[bus]", 'advertize = "x"\n[bus]', '8: [sip] advertize: unknown key; did you mean "adv'),
         ("[bus]", "zzz = 1\n[bus]", "8: [sip] zzz: unknown key; allowed are listen, advertise"),
+        ("[bus]", "[protect]\nban_s = 0\n[bus]", "9: [protect] ban_s: 0: must be a whole number"),
+        ("[bus]", '[protect]\nexempt = ["x"]\n[bus]', '9: [protect] exempt: "x" is no network'),
         ("127.0.0.1:7061", "0.0.0.0:7061", '9: [bus] listen: "0.0.0.0:7061": write the one addre'),
         ("127.0.0.1:8061", "192.0.2.1:8061", "11: [admin] listen: 192.0.2.1:8061 is not loopback"),
         ("[admin]", '[media]\nports = "5000-6000"\n[admin]', "11: [media] ports: udp:127.0.0.1:5"),

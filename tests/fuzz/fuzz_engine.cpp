@@ -68,8 +68,8 @@ class World {
     for (int steps = 0; steps < 200 && !tape_.empty(); ++steps) {
       one();
       gather();
-      require(engine_.transactions().server_count() <= 32 && engine_.transactions().client_count() <= 48);
-      require(engine_.forwarder().calls().size() <= 16 && engine_.forwarder().fork_count() <= 32);
+      require(engine_.transactions().server_count() <= 36 && engine_.transactions().client_count() <= 54);
+      require(engine_.forwarder().calls().size() <= 16 && engine_.forwarder().fork_count() <= 36);
       require(engine_.waiting_count() == 0 && engine_.directory_size() == 0);
     }
     for (const std::uint64_t id : asked_) engine_.respond(id, {500, {}, {}, {}, {}}, now_ms_, out_);

@@ -138,15 +138,26 @@ TEST_CASE("a CANCEL before any provisional response waits for one (RFC 3261 §9.
   bench.at_rest();
 }
 
-TEST_CASE("a repeated CANCEL is absorbed, one without INVITE gets 481 (RFC 3261 §9.2)") {
+TEST_CASE("a repeated CANCEL is absorbed; one without INVITE gets 481 each time, and is not kept (RFC 3261 §9.2)") {
   Bench bench;
   Ask cancel;
   cancel.method = "CANCEL";
-  bench.receive(alice, cancel.text());
-  bench.take("SIP/2.0 481");
-  bench.receive(alice, cancel.text());
-  bench.take("SIP/2.0 481");
+  for (int i = 0; i < 2; ++i) {
+    bench.receive(alice, cancel.text());
+    bench.take("SIP/2.0 481");
+  }
+  CHECK(bench.engine.transactions().server_count() == 0);
+  const std::uint64_t id = bench.ask({});
+  for (int i = 0; i < 2; ++i) {
+    bench.receive(alice, cancel.text());
+    bench.take("SIP/2.0 200");
+  }
   CHECK(bench.counters().retransmissions == 1);
+  CHECK(bench.take_event(sip::EventKind::cancel).id == id);
+  bench.no_event();
+  bench.respond(id, 487);
+  bench.advance(40'000);
+  bench.sent.clear();
   bench.at_rest();
 }
 
@@ -365,6 +376,112 @@ TEST_CASE("a full table is answered with 503, statelessly, and grows no more") {
   CHECK(bench.sent.size() == 900);
   bench.sent.clear();
   for (const sip::Event& event : bench.events) bench.respond(event.id, 503);
+  bench.at_rest();
+}
+
+TEST_CASE("a call that stands goes on when the table is full of new work") {
+  sip::EngineConfig config = Bench::config(1);
+  config.transactions_max = 100;
+  Bench bench{std::move(config)};
+  Standing standing{bench};
+  for (int i = 0; i < 1'000; ++i) {
+    Ask invite;
+    invite.branch = "z9hG4bKflood" + std::to_string(i);
+    bench.receive(carol, invite.text());
+  }
+  CHECK(has(bench.sent.back().text, "SIP/2.0 503"));
+  CHECK(value_of(bench.sent.back().text, "Retry-After") == "5");
+  bench.sent.clear();
+  bench.receive(alice, standing.from_alice("BYE", 2).text());
+  bench.receive(bob, reply(bench.take("BYE sip:bob@"), "200 OK"));
+  bench.take("SIP/2.0 200");
+  for (const sip::Event& event : bench.events) {
+    if (event.kind == sip::EventKind::request) bench.respond(event.id, 503);
+  }
+  rest(bench);
+}
+
+TEST_CASE("a stateless answer leaves nothing, and its ACK is absorbed by any member (RFC 3261 §8.2.7)") {
+  Bench bench;
+  Ask invite;
+  for (int i = 0; i < 2; ++i) {  // sent again, it is decided anew
+    const std::uint64_t id = bench.ask(invite);
+    bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.answer_statelessly(id, {407, {}, {}, {}, {}}, now, out); });
+    CHECK(bench.engine.transactions().server_count() == 0);
+  }
+  const std::string first = bench.take("SIP/2.0 407");
+  CHECK(value_of(first, "To") == value_of(bench.take("SIP/2.0 407"), "To"));
+  Ask ack = invite;
+  ack.method = "ACK";
+  ack.to_tag = value_of(first, "To").substr(value_of(first, "To").find(";tag=") + 5);
+  bench.receive(alice, ack.text());
+  bench.no_event();
+  Bench other{Bench::config(2)};
+  other.receive(alice, ack.text());
+  other.no_event();
+  CHECK(other.dropped(sip::Drop::foreign_ack) == 0);
+  bench.advance(40'000);
+  bench.nothing_sent();
+  bench.at_rest();
+}
+
+TEST_CASE("whoever has heard 100 Trying repeats nothing, so his answer is no stateless one") {
+  Bench bench;
+  const std::uint64_t id = bench.ask({});
+  bench.advance(200);
+  bench.take("SIP/2.0 100");
+  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.answer_statelessly(id, {407, {}, {}, {}, {}}, now, out); });
+  bench.take("SIP/2.0 407");
+  bench.advance(500);
+  bench.take("SIP/2.0 407");
+  bench.sent.clear();
+  bench.advance(40'000);
+  bench.sent.clear();
+  bench.at_rest();
+}
+
+TEST_CASE("an INVITE that Python never answers ends with 408, one that it rings for does not") {
+  Bench bench;
+  const std::uint64_t forgotten = bench.ask({});
+  Ask other;
+  other.branch = "z9hG4bKother";
+  const std::uint64_t ringing = bench.ask(other);
+  bench.advance(200'000);
+  bench.respond(ringing, 180);
+  bench.sent.clear();
+  bench.advance(40'000);
+  bench.take("SIP/2.0 408");
+  CHECK(bench.take_event(sip::EventKind::cancel).id == forgotten);
+  CHECK(!bench.respond(forgotten, 200));
+  bench.no_event();
+  CHECK(bench.dropped(sip::Drop::unanswered) == 1);
+  bench.respond(ringing, 486);
+  bench.advance(40'000);
+  bench.sent.clear();
+  bench.at_rest();
+}
+
+TEST_CASE("a call that is forwarded in long steps is nobody's forgotten INVITE") {
+  Bench bench;
+  sip::ForwardOptions options;
+  options.more = true;
+  options.step_ms = 170'000;
+  const std::uint64_t id = bench.call({to_bob()}, options);
+  bench.receive(bob, reply(bench.take("INVITE "), "180 Ringing"));
+  bench.advance(170'000);
+  bench.receive(bob, reply(bench.sent.back().text, "200 OK"));
+  bench.sent.clear();
+  bench.advance(32'000);
+  bench.take_event(sip::EventKind::exhausted);
+  bench.forward(id, {to_carol()}, options);
+  bench.receive(carol, reply(bench.sent.back().text, "180 Ringing"));
+  bench.sent.clear();
+  bench.advance(100'000);
+  bench.nothing_sent();
+  CHECK(bench.dropped(sip::Drop::unanswered) == 0);
+  bench.advance(400'000);
+  bench.finish(id);
+  bench.sent.clear();
   bench.at_rest();
 }
 

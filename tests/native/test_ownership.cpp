@@ -399,6 +399,6 @@ TEST_CASE("a CANCEL that waits for its INVITE is told once, when it is known wha
   farm.receive(home, alice, cancel.text());
   CHECK(farm[home].told.empty());
   farm.advance(500);
-  CHECK(farm[home].told == "worked_on: CANCEL sip:bob@example.test SIP/2.0\nsent: SIP/2.0 481 Call/Transaction Does Not Exist\n");
+  CHECK(farm[home].told == "answered: CANCEL sip:bob@example.test SIP/2.0\nsent: SIP/2.0 481 Call/Transaction Does Not Exist\n");
   farm.at_rest();
 }

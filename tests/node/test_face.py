@@ -38,6 +38,7 @@ COUNTERS = {
     "client_transactions": 3,
     "calls": 1,
     "drops": {"limit": 1},
+    "faults": {"malformed": 1},
 }
 TOTALS = {**dict.fromkeys([key for key, _ in (*PLANE_COUNTERS, *PLANE_GAUGES)], 0), "streams": 6}
 MEMBER_TOML = """

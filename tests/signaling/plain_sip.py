@@ -27,6 +27,7 @@ from sipfarm.signaling.registration import Registration
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.router import Router
 from sipfarm.signaling.routing import Policy, PolicySettings, RoutingParts
+from sipfarm.signaling.standing import Judged
 from sipfarm.signaling.tenants import Tenants
 
 T = TypeVar("T")
@@ -279,14 +280,21 @@ class Member:
         )
         self.router = Router(parts, policy or stock_policy)
 
+    def judge(self, made: PlainRequest, wall_ms: int = WALL_MS) -> Judged[object]:
+        """The decision, or a registration's update or answer, and what was found of the sender."""
+        times = (NOW_MS + wall_ms - WALL_MS, wall_ms)
+        if made.method == "REGISTER":
+            return now(self.registration.receive(made, "", times))
+        return now(self.router.decide(made, times))
+
     def decide(self, made: PlainRequest, wall_ms: int = WALL_MS) -> object:
-        return now(self.router.decide(made, (NOW_MS + wall_ms - WALL_MS, wall_ms)))
+        return now(self.router.decide(made, (NOW_MS + wall_ms - WALL_MS, wall_ms))).result
 
     def receive(
         self, made: PlainRequest, wall_ms: int = WALL_MS, flow_mark: str = ""
     ) -> RegisterUpdate | Reply:
         times = (NOW_MS + wall_ms - WALL_MS, wall_ms)
-        return now(self.registration.receive(made, flow_mark, times))
+        return now(self.registration.receive(made, flow_mark, times)).result
 
     def register(self, made: PlainRequest, flow_mark: str = "") -> Reply:
         """A whole registration over records that take every update as it is."""

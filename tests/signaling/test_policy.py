@@ -14,6 +14,7 @@ from sipfarm.signaling.routing import (
     Step,
     Target,
 )
+from sipfarm.signaling.standing import Judged, Standing
 from tests.signaling.plain_sip import (
     PHONE,
     WALL_MS,
@@ -322,7 +323,7 @@ def test_records_at_hand_are_not_asked_for_again() -> None:
     member = open_member()
     first = member.decide(request())
     asked = len(member.records.asked)
-    assert member.router.decide(request(), (1_000_000, WALL_MS)) == first
+    assert member.router.decide(request(), (1_000_000, WALL_MS)) == Judged(first, Standing.TRUSTED)
     assert len(member.records.asked) == asked
 
 

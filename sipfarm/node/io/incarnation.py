@@ -34,6 +34,7 @@ from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
 from sipfarm.node.io.sockets import SipSockets
+from sipfarm.node.protection import protection_of
 from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.node.silence import SilentCalls
@@ -339,6 +340,7 @@ class Incarnation:
             transactions_max=TRANSACTIONS_MAX,
             claims=config.farm.balancing == "packet",
             reply_via_receiver=config.sip.reply_via == "receiver",
+            protect=protection_of(config),
         )
 
     def _listen_spec(self, listen: Listen) -> tuple[Hop, str, int]:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bind/bind.hpp"
+#include "bind/protect.hpp"
 #include "net/udp_socket.hpp"
 #include "sip/compose.hpp"
 #include "sip/engine.hpp"
@@ -136,6 +137,9 @@ nb::dict counters_of(Engine& self) {
   out["directory"] = self.directory_size();
   out["waiting"] = self.waiting_count();
   out["drops"] = drops;
+  out["bans"] = self.protect().counters().bans;
+  out["sources_forgotten"] = self.protect().counters().forgotten;
+  out["faults"] = faults_of(self);
   out["server_transactions"] = self.transactions().server_count();
   out["client_transactions"] = self.transactions().client_count();
   out["forks"] = self.forwarder().fork_count();
@@ -188,6 +192,7 @@ void bind_events(nb::module_& module) {
       .value("RESPONSE", sip::EventKind::response)
       .value("EXHAUSTED", sip::EventKind::exhausted)
       .value("CALL", sip::EventKind::call)
+      .value("BANNED", sip::EventKind::banned)
       .value("RESOLVE", sip::EventKind::resolve);
   nb::class_<sip::Event>(module, "Event", "Something that Python decides on or is told of.")
       .def_prop_ro("kind", [](const sip::Event& self) { return static_cast<int>(self.kind); })
@@ -212,6 +217,7 @@ void bind_events(nb::module_& module) {
 }  // namespace
 
 void bind_engine(nb::module_& module) {
+  bind_protection(module);
   bind_events(module);
   module.def("siphash", [](nb::bytes key, nb::bytes data) { return sip::siphash(key_from(key), {data.c_str(), data.size()}); }, nb::arg("key"),
              nb::arg("data"), "SipHash-2-4 with a 16-byte key.");
@@ -239,12 +245,14 @@ void bind_engine(nb::module_& module) {
       .def("clear", &Output::clear)
       .def("__len__", [](const Output& self) { return self.sends.size(); });
 
-  nb::class_<Engine>(module, "Engine", "The SIP engine, sans-IO. What a call causes is added to the Output handed in.")
+  nb::class_<Engine> engine{module, "Engine", "The SIP engine, sans-IO. What a call causes is added to the Output handed in."};
+  bind_protection(engine);
+  engine
       .def("__init__",
            [](Engine* self, rtp::PortPool& ports, nb::handle listens, std::uint16_t member, std::uint32_t epoch, nb::bytes mark_key,
               std::uint8_t mark_key_id, nb::handle previous_mark_key, std::uint8_t previous_mark_key_id, nb::bytes transaction_key,
               const std::string& media, std::int64_t now_ms, std::int64_t t1_ms, std::int64_t timer_c_ms, std::size_t transactions_max,
-              std::size_t calls_max, bool claims, bool reply_via_receiver) {
+              std::size_t calls_max, bool claims, bool reply_via_receiver, nb::handle protect) {
              sip::EngineConfig config;
              config.listens = listens_from(listens);
              config.member = member;
@@ -263,13 +271,14 @@ void bind_engine(nb::module_& module) {
              config.calls_max = calls_max;
              config.claims = claims;
              config.reply_via_receiver = reply_via_receiver;
+             if (!protect.is_none()) config.protect = nb::cast<sip::ProtectConfig>(protect);
              new (self) Engine(std::move(config), ports, now_ms);
            },
            nb::arg("ports"), nb::kw_only(), nb::arg("listens"), nb::arg("member"), nb::arg("epoch"), nb::arg("mark_key"), nb::arg("mark_key_id") = 0,
            nb::arg("previous_mark_key") = nb::none(), nb::arg("previous_mark_key_id") = 1, nb::arg("transaction_key"), nb::arg("media"),
            nb::arg("now_ms"), nb::arg("t1_ms") = 500, nb::arg("timer_c_ms") = 185'000, nb::arg("transactions_max") = 400'000,
            nb::arg("calls_max") = 200'000, nb::arg("claims") = true,
-           nb::arg("reply_via_receiver") = false, nb::keep_alive<1, 2>())
+           nb::arg("reply_via_receiver") = false, nb::arg("protect") = nb::none(), nb::keep_alive<1, 2>())
       .def("receive", &Engine::receive, nb::arg("batch"), nb::arg("now_ms"), nb::arg("out"))
       .def("next_deadline_ms",
            [](const Engine& self) -> nb::object {
@@ -288,6 +297,15 @@ void bind_engine(nb::module_& module) {
            },
            nb::arg("transaction"), nb::arg("status"), nb::arg("reason"), nb::arg("headers"), nb::arg("body"), nb::arg("to_tag"),
            nb::arg("now_ms"), nb::arg("out"))
+      .def("answer_statelessly",
+           [](Engine& self, std::uint64_t transaction, int status, nb::str reason, nb::handle headers, nb::bytes body, std::int64_t now_ms,
+              Output& out) {
+             const std::string reason_text = to_text(reason);
+             std::string lines;
+             append_header_lines(lines, headers);
+             self.answer_statelessly(transaction, {status, reason_text, lines, {body.c_str(), body.size()}, {}}, now_ms, out);
+           },
+           nb::arg("transaction"), nb::arg("status"), nb::arg("reason"), nb::arg("headers"), nb::arg("body"), nb::arg("now_ms"), nb::arg("out"))
       .def("retransmit", &Engine::retransmit, nb::arg("transaction"), nb::arg("now_ms"), nb::arg("out"))
       .def("set_view",
            [](Engine& self, nb::handle members, std::int64_t now_ms, Output& out) {

@@ -10,6 +10,7 @@
 #include "sip/fate.hpp"
 #include "sip/message_pool.hpp"
 #include "sip/owner_mark.hpp"
+#include "sip/protect.hpp"
 #include "sip/timer_wheel.hpp"
 #include "sip/transaction_fsm.hpp"
 
@@ -34,6 +35,7 @@ struct EngineConfig {
   std::string server = "sipfarm";
   TransactionTimers timers;
   std::int64_t timer_c_ms = 185'000;          // RFC 3261 §16.6 step 11: above three minutes
+  std::int64_t unanswered_ms = 240'000;       // that Python may be silent about an INVITE: above Timer C and 64*T1
   std::int64_t call_max_ms = 24 * 3'600'000;  // a call whose end never comes is forgotten
   bool claims = true;             // off where the balancer keeps a flow on one member
   bool reply_via_receiver = false;  // an answer leaves where the request came in
@@ -44,11 +46,12 @@ struct EngineConfig {
   std::int64_t directory_ms = 240'000;  // above Timer C and 64*T1
   std::size_t directory_max = 2'000'000;
   std::size_t waiting_max = 50'000;
-  std::size_t transactions_max = 400'000;
+  std::size_t transactions_max = 400'000;  // of new work; for what goes on with it there is an eighth more, here and in messages_bytes_max
   std::size_t calls_max = 200'000;
   std::size_t messages_bytes_max = std::size_t{1} << 30;  // received and still needed; the copies kept for retransmission have as much again
   std::size_t large_request_bytes = 1'300;                // above it UDP is left for TCP (RFC 3261 §18.1.1)
   std::uint32_t max_breadth = 60;                         // RFC 5393 §5.3.3
+  ProtectConfig protect;
 };
 
 struct Counters {

@@ -44,6 +44,20 @@ bool Engine::respond(std::uint64_t handle, const Answer& answer, std::int64_t no
   return transactions_.respond(handle, scratch_, answer.status, now_ms, out);
 }
 
+void Engine::answer_statelessly(std::uint64_t handle, const Answer& answer, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  const ServerTransaction* transaction = transactions_.find_server(handle);
+  if (transaction == nullptr || !transaction->request) return;
+  if (transaction->provisional_sent || transaction->user == User::forward) {  // its client waits for a response, and repeats nothing
+    respond(handle, answer, now_ms, out);
+    return;
+  }
+  scratch_.clear();
+  const std::string tag = stateless_tag(*transaction->request);
+  append_response(scratch_, *transaction->request, transaction->source, {answer.status, answer.reason, tag, answer.headers, answer.body});
+  transactions_.answer_statelessly(handle, scratch_, out);
+}
+
 void Engine::forward(std::uint64_t transaction, std::span<const Target> targets, const ForwardOptions& options, std::int64_t now_ms,
                      Output& out) {
   const Turn turn{*this, now_ms, out};
@@ -79,7 +93,8 @@ bool Engine::compose_outgoing(const Outgoing& outgoing, std::uint64_t client, ne
 bool Engine::request(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
   const Turn turn{*this, now_ms, out};
   std::uint64_t client = 0;
-  ClientTransaction* transaction = transactions_.open_client(method_of(outgoing.method), User::tasks, key, client);
+  const Method method = method_of(outgoing.method);
+  ClientTransaction* transaction = transactions_.open_client(method, User::tasks, key, client, method == Method::invite ? Work::fresh : Work::standing);
   if (transaction == nullptr) return false;
   if (!compose_outgoing(outgoing, client, transaction->hop, transaction->request)) {
     transactions_.drop_client(client);
@@ -101,6 +116,12 @@ bool Engine::send_ack(const Outgoing& outgoing, std::int64_t now_ms, Output& out
 std::string Engine::mint_tag(std::string_view call_id) {
   std::string tag;
   core_.keys.append(tag, MarkKind::tag, core_.own_mark(next_tag_++ & OwnerMark::handle_max), call_id);
+  return tag;
+}
+
+std::string Engine::stateless_tag(const Message& request) const {
+  std::string tag;
+  core_.keys.append(tag, MarkKind::tag, core_.own_mark(0), request.call_id());
   return tag;
 }
 

@@ -13,7 +13,7 @@
 
 namespace sipfarm::sip {
 
-/// What credentials are worth. Stale: the password is right, the nonce is not good (any more).
+/// What credentials are worth. Stale: the nonce was not given to this source, or is good no more. Refused: wrong, over a nonce that was.
 enum class Verdict : std::uint8_t { absent, accepted, stale, refused, malformed };
 
 /// The HA1s of an account (RFC 7616 §3.4.2), "" for an algorithm it has none for.

@@ -13,7 +13,8 @@ namespace {
 constexpr std::string_view magic_cookie = "z9hG4bK";
 
 TransactionLayer::Limits limits_of(const EngineConfig& config) noexcept {
-  return {config.transactions_max, config.transactions_max + config.transactions_max / 2, config.messages_bytes_max};
+  return {config.transactions_max, config.transactions_max + config.transactions_max / 2, config.messages_bytes_max,
+          config.unanswered_ms};
 }
 
 Event request_event(EventKind kind, std::uint64_t transaction, MessageRef message, const net::Hop& source) {
@@ -31,6 +32,7 @@ Engine::Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms)
     : core_{std::move(config), ports, now_ms},
       transactions_{core_.wheel, core_.config.timers, core_.config.transaction_key, limits_of(core_.config)},
       forwarder_{core_, transactions_},
+      protect_{core_.config.protect, core_.config.transaction_key},
       view_{core_.config.member, core_.config.epoch, core_.config.transaction_key},
       directory_{core_.config.directory_max},
       born_ms_{now_ms} {
@@ -57,12 +59,12 @@ Fate Engine::receive_one(const net::Batch::Item& item, std::int64_t now_ms, Outp
 }
 
 Fate Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::int64_t now_ms, Output& out) {
-  if (core_.messages.bytes() > core_.config.messages_bytes_max) return core_.drop(Drop::limit);
+  if (core_.messages.bytes() > core_.config.messages_bytes_max + core_.config.messages_bytes_max / 8) return core_.drop(Drop::limit);
   bool ok = false;
   MessageRef message = core_.messages.parse(bytes, ok);
   if (!ok) {
     core_.counters.drop(Drop::malformed);
-    return answer_malformed(*message, arrival.hop, out);
+    return answer_malformed(*message, arrival, now_ms, out);
   }
   if (message->is_request()) {
     ++core_.counters.requests;
@@ -72,17 +74,43 @@ Fate Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::in
   return receive_response(message, arrival, now_ms, out);
 }
 
-Fate Engine::answer_malformed(const Message& request, const net::Hop& source, Output& out) {
+/// What another member sent here was admitted there.
+std::optional<Fate> Engine::held_off(const Arrival& arrival, std::int64_t now_ms) noexcept {
+  if (arrival.settled || arrival.hops > 0) return std::nullopt;
+  const Admission admission = protect_.admit(arrival.hop, now_ms);
+  if (admission == Admission::admitted) return std::nullopt;
+  return core_.drop(admission == Admission::banned ? Drop::banned : Drop::over_rate);
+}
+
+void Engine::blame(const net::Hop& source, Fault fault, std::int64_t now_ms, Output& out) {
+  constexpr std::int64_t told_each_us = 100'000;
+  if (!protect_.fault(source, fault, now_ms) || !bans_told_.fill(now_ms * 1'000, told_each_us, 10 * told_each_us)) return;
+  Event event;
+  event.kind = EventKind::banned;
+  event.hop = source;
+  event.text = fault_names[static_cast<std::size_t>(fault)];
+  out.events.push_back(std::move(event));
+}
+
+Fate Engine::answer_malformed(const Message& request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  if (!request.is_request() && request.wire().starts_with("SIP/2.0")) return core_.drop(Drop::unanswerable);
+  if (const auto fate = held_off(arrival, now_ms)) return *fate;
+  blame(arrival.hop, Fault::malformed, now_ms, out);
   const ParseFailure& failure = request.failure();
   const bool answerable = failure.status != 0 && request.is_request() && request.method() != Method::ack &&
                           !request.top_via().host.empty() && !request.value(Header::from).empty() &&
                           !request.value(Header::to).empty() && !request.call_id().empty() && !request.value(Header::cseq).empty();
   if (!answerable) return core_.drop(Drop::unanswerable);
+  return refuse(request, arrival.hop, {failure.status, failure.reason, {}, {}, {}}, Drop::malformed, out);
+}
+
+/// Answers what no transaction is made for.
+Fate Engine::refuse(const Message& request, const net::Hop& source, const Answer& answer, Drop why, Output& out) {
   scratch_.clear();
-  const std::string tag = mint_tag(request.call_id());
-  append_response(scratch_, request, source, {failure.status, failure.reason, tag, {}, {}});
+  const std::string tag = stateless_tag(request);
+  append_response(scratch_, request, source, {answer.status, answer.reason, tag, answer.headers, answer.body});
   out.send(reply_hop(request.top_via(), source), scratch_);
-  return {Fate::What::answered, Drop::malformed};
+  return {Fate::What::answered, why};
 }
 
 Fate Engine::receive_response(const MessageRef& response, const Arrival& arrival, std::int64_t now_ms, Output& out) {
@@ -118,6 +146,7 @@ Fate Engine::receive_response(const MessageRef& response, const Arrival& arrival
 
 Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out) {
   const bool in_dialog = !request->to_tag().empty();
+  if (request->method() == Method::ack && in_dialog && is_answered_statelessly(*request)) return {Fate::What::absorbed};
   const OwnRoute route = request->find(Header::route) != nullptr ? own_route_of(core_, *request) : OwnRoute{};
   const auto owner = !in_dialog || arrival.settled ? std::nullopt : route.mark ? route.mark : dialog_mark_of(*request);
   if (owner && !core_.is_own(*owner) && view_.is_live(owner->member, owner->epoch)) {
@@ -132,6 +161,10 @@ Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::in
   if (transactions_.match_server(*request, request->method(), handle) != nullptr) {
     transactions_.receive_request(handle, Input::request, now_ms, out);
     return core_.absorb();
+  }
+  const bool stands = owner && (route.mark || owner->handle != 0);  // a call that was let in
+  if (!stands) {
+    if (const auto fate = held_off(arrival, now_ms)) return *fate;
   }
   const bool idempotent = request->method() == Method::register_ || request->method() == Method::options;
   const bool ours = owner && core_.is_own(*owner);
@@ -166,6 +199,7 @@ Fate Engine::receive_ack(const MessageRef& ack, const Arrival& arrival, const Ow
   // Where the dialog's owner is gone, this may be the ACK to a failure that another member answered with.
   const bool known_here = transaction != nullptr || (route.mark && core_.is_own(*route.mark));
   if (!known_here && !arrival.settled && core_.config.claims && !view_.alone()) {
+    if (const auto fate = held_off(arrival, now_ms)) return *fate;
     return look_up(ack, arrival, now_ms, out);
   }
   if (!ack->to_tag().empty() && forwarder_.belongs(*ack, route)) {
@@ -182,16 +216,20 @@ Fate Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
   }
   std::uint64_t invite = 0;
   ServerTransaction* transaction = transactions_.match_server(*cancel, Method::invite, invite);
+  if (transaction == nullptr) {
+    if (const auto fate = held_off(arrival, now_ms)) return *fate;
+  }
   if (transaction == nullptr && !arrival.waited && core_.config.claims && !view_.alone()) {
     if (!arrival.settled) return look_up(std::move(cancel), arrival, now_ms, out);
     const std::uint64_t key = transaction_key(core_.config.transaction_key, *cancel, Method::invite);
     return wait_for_invite(key, std::move(cancel), arrival, now_ms);
   }
-  if (transactions_.open_server(cancel, arrival.hop, now_ms, own) == nullptr) return core_.drop(Drop::limit);
-  std::string tag = transaction != nullptr ? transaction->to_tag : std::string{};  // that of the INVITE's answers (RFC 3261 §9.2)
+  if (transaction == nullptr) return refuse(*cancel, arrival.hop, {481, {}, {}, {}, {}}, Drop::none, out);
+  if (transactions_.open_server(cancel, arrival.hop, now_ms, own, Work::standing) == nullptr) return core_.drop(Drop::limit);
+  std::string tag = transaction->to_tag;  // that of the INVITE's answers (RFC 3261 §9.2)
   if (tag.empty()) core_.keys.append(tag, MarkKind::tag, core_.own_mark(invite), cancel->call_id());
-  respond(own, {transaction != nullptr ? 200 : 481, {}, {}, {}, tag}, now_ms, out);
-  if (transaction == nullptr || transaction->cancelled || transaction->status >= 200) return {};
+  respond(own, {200, {}, {}, {}, tag}, now_ms, out);
+  if (transaction->cancelled || transaction->status >= 200) return {};
   transaction->cancelled = true;
   if (transaction->user == User::forward) {
     std::string reason;
@@ -207,13 +245,10 @@ Fate Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
 
 Fate Engine::open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out) {
   std::uint64_t handle = 0;
-  ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, handle);
+  ServerTransaction* transaction = has_room() ? transactions_.open_server(request, source, now_ms, handle) : nullptr;
   if (transaction == nullptr) {
     core_.counters.drop(Drop::limit);
-    scratch_.clear();
-    append_response(scratch_, *request, source, {503, {}, mint_tag(request->call_id()), "Retry-After: 5\r\n", {}});
-    out.send(reply_hop(request->top_via(), source), scratch_);
-    return {Fate::What::answered, Drop::limit};
+    return refuse(*request, source, {503, {}, "Retry-After: 5\r\n", {}, {}}, Drop::limit, out);
   }
   transaction->user = User::tasks;
   out.events.push_back(request_event(EventKind::request, handle, std::move(request), source));
@@ -235,10 +270,19 @@ void Engine::expire(std::int64_t now_ms, Output& out) {
   tell(fired_, now_ms, out);
 }
 
+/// Python has forgotten an INVITE, or fails at it: its caller gets an end, and Python is told as if the caller had given up.
+void Engine::end_unanswered(std::uint64_t handle, std::int64_t now_ms, Output& out) {
+  core_.counters.drop(Drop::unanswered);
+  respond(handle, {408, {}, {}, {}, {}}, now_ms, out);
+  out.events.push_back(request_event(EventKind::cancel, handle, {}, {}));
+}
+
 void Engine::tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out) {
   for (const Fired& what : fired) {
     const int status = what.what == Fired::What::timeout ? 408 : 503;
-    if (what.user == User::forward && what.what == Fired::What::server_ended) {
+    if (what.what == Fired::What::unanswered) {
+      end_unanswered(what.handle, now_ms, out);
+    } else if (what.user == User::forward && what.what == Fired::What::server_ended) {
       forwarder_.server_ended(what.user_id, now_ms, out);
     } else if (what.user == User::forward) {
       forwarder_.fail_branch(what.user_id, what.branch_index, what.handle, status, now_ms, out);

@@ -51,6 +51,9 @@ class Engine {
   };
   /// False: the transaction has ended, or was answered finally before.
   bool respond(std::uint64_t transaction, const Answer& answer, std::int64_t now_ms, Output& out);
+  /// Answers finally and keeps nothing: a repeated request is decided anew, the ACK is absorbed. For senders who have proven nothing
+  /// (RFC 3261 §8.2.7, §26.3.2.4).
+  void answer_statelessly(std::uint64_t transaction, const Answer& answer, std::int64_t now_ms, Output& out);
   /// The last response again (a 2xx until its ACK, RFC 3261 §13.3.1.4).
   void retransmit(std::uint64_t transaction, std::int64_t now_ms, Output& out);
   void forward(std::uint64_t transaction, std::span<const Target> targets, const ForwardOptions& options, std::int64_t now_ms, Output& out);
@@ -85,6 +88,12 @@ class Engine {
   void transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
   void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
+
+  // who may begin new work
+  /// The sender has shown good credentials, or what Python has against it.
+  void prove(const net::Hop& source, std::int64_t now_ms) noexcept { protect_.prove(source, now_ms); }
+  void blame(const net::Hop& source, Fault fault, std::int64_t now_ms, Output& out);
+  Protect& protect() noexcept { return protect_; }
 
   // the farm
   /// Who is there now. Membership changes move homes: live transactions are noted at the new ones.
@@ -141,7 +150,12 @@ class Engine {
   Fate receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms, Output& out);
   Fate receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out);
   Fate open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
-  Fate answer_malformed(const Message& request, const net::Hop& source, Output& out);
+  /// The fate of what begins something new and is held off by its source; nothing where it is admitted.
+  std::optional<Fate> held_off(const Arrival& arrival, std::int64_t now_ms) noexcept;
+  Fate refuse(const Message& request, const net::Hop& source, const Answer& answer, Drop why, Output& out);
+  bool has_room() const noexcept { return core_.messages.bytes() < core_.config.messages_bytes_max; }
+  Fate answer_malformed(const Message& request, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  void end_unanswered(std::uint64_t handle, std::int64_t now_ms, Output& out);
   void tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out);
 
   /// A packet that waited, and what became of it.
@@ -152,9 +166,11 @@ class Engine {
   }
 
   // decisions.cpp
+  std::string stateless_tag(const Message& request) const;
   bool compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const;
 
   // ownership.cpp
+  bool is_answered_statelessly(const Message& ack) const noexcept;
   std::optional<OwnerMark> dialog_mark_of(const Message& request) const noexcept;
   Fate pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, Output& out);
   Fate claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
@@ -194,6 +210,8 @@ class Engine {
   Core core_;
   TransactionLayer transactions_;
   Forwarder forwarder_;
+  Protect protect_;
+  Bucket bans_told_;  // the rest is only counted
   FarmView view_;
   Directory directory_;
   bool directory_tick_ = false;  // a timer that tidies it is set

@@ -8,12 +8,13 @@ namespace sipfarm::sip {
 
 /// Why a packet went no further. Counted, never logged one by one.
 enum class Drop : std::uint8_t {
-  none, malformed, foreign_response, stale_response, foreign_ack, limit, no_owner, hop_limit, unanswerable, keepalive, sanity, unclaimed, bus_malformed
+  none, malformed, foreign_response, stale_response, foreign_ack, limit, no_owner, hop_limit, unanswerable, keepalive, sanity, unclaimed, bus_malformed,
+  unanswered, over_rate, banned
 };
-inline constexpr std::size_t drop_count = 13;
+inline constexpr std::size_t drop_count = 16;
 inline constexpr std::array<const char*, drop_count> drop_names = {
     "none", "malformed", "foreign_response", "stale_response", "foreign_ack", "limit", "no_owner", "hop_limit", "unanswerable",
-    "keepalive", "sanity", "unclaimed", "bus_malformed"};
+    "keepalive", "sanity", "unclaimed", "bus_malformed", "unanswered", "over_rate", "banned"};
 
 /// What became of a packet at this member.
 struct Fate {

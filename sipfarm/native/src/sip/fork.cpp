@@ -58,7 +58,7 @@ void Fork::clear() {
 }
 
 Forwarder::Forwarder(Core& core, TransactionLayer& transactions)
-    : core_{core}, transactions_{transactions}, forks_{core.config.transactions_max}, calls_{core.config.calls_max} {}
+    : core_{core}, transactions_{transactions}, forks_{core.config.transactions_max + core.config.transactions_max / 8}, calls_{core.config.calls_max} {}
 
 void Forwarder::answer(std::uint64_t server, int status, std::string_view headers, std::int64_t now_ms, Output& out) {
   const ServerTransaction* transaction = transactions_.find_server(server);
@@ -260,8 +260,9 @@ void Forwarder::start_branch(std::uint64_t handle, std::uint32_t index, const ne
   Fork& fork = *forks_.find(handle);
   ServerTransaction* server = transactions_.find_server(fork.server);
   std::uint64_t client = 0;
+  const Work work = fork.in_dialog ? Work::standing : Work::fresh;
   ClientTransaction* transaction = server != nullptr && server->request
-                                       ? transactions_.open_client(server->request->method(), User::forward, handle, client)
+                                       ? transactions_.open_client(server->request->method(), User::forward, handle, client, work)
                                        : nullptr;
   if (transaction == nullptr) {
     mark_failed(handle, index, 503, now_ms, out);

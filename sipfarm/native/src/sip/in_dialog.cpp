@@ -69,7 +69,7 @@ Fate Forwarder::send_ack(const Message& ack, const net::Hop& source, const OwnRo
 Fate Forwarder::forward_in_dialog(MessageRef request, const net::Hop& source, const OwnRoute& route, std::int64_t now_ms, Output& out) {
   if (request->method() == Method::ack) return pass_ack(request, source, route, now_ms, out);
   std::uint64_t server = 0;
-  ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, server);
+  ServerTransaction* transaction = transactions_.open_server(request, source, now_ms, server, Work::standing);
   if (transaction == nullptr) return core_.drop(Drop::limit);
   std::string headers;
   const int refused = refusal_of(*request, nullptr, headers);

@@ -26,6 +26,12 @@ std::optional<OwnerMark> Engine::dialog_mark_of(const Message& request) const no
   return core_.keys.open(MarkKind::contact, uri->user, request.call_id());
 }
 
+/// The ACK to a final answer of ours that no transaction was kept for, whichever member gave it.
+bool Engine::is_answered_statelessly(const Message& ack) const noexcept {
+  const auto tag = core_.keys.open(MarkKind::tag, ack.to_tag(), ack.call_id());
+  return tag && tag->handle == 0;
+}
+
 void Engine::tell_member(std::uint16_t member, const BusMessage& message, Output& out) {
   frame_.clear();
   append_bus_message(frame_, message);

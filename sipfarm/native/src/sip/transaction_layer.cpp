@@ -18,8 +18,11 @@ constexpr std::uint64_t with_timer(std::uint64_t base, Timer timer) noexcept {
 constexpr std::uint64_t handle_mask = (std::uint64_t{1} << 40) - 1;
 
 /// A non-INVITE that no user answered: its client has given up long ago (RFC 3261 §17.1.2.2, timer F). Told apart from Timer J by the
-/// state it fires in.
+/// state it fires in, as the clock of an unanswered INVITE is from Timer H.
 constexpr std::int64_t unanswered_ms(const TransactionTimers& timers) noexcept { return 128 * timers.t1_ms; }
+
+/// What is kept free for standing work, beside `limit`.
+constexpr std::size_t reserve_of(std::size_t limit) noexcept { return limit / 8; }
 
 constexpr std::size_t spare_max = 4'096;
 constexpr std::size_t spare_bytes_max = 8'192;  // a larger buffer is not worth keeping
@@ -62,9 +65,9 @@ TransactionLayer::TransactionLayer(TimerWheel& wheel, const TransactionTimers& t
     : wheel_{wheel},
       timers_{timers},
       key_{key},
-      servers_{limits.server_transactions},
-      clients_{limits.client_transactions},
-      bytes_max_{limits.bytes} {
+      servers_{limits.server_transactions + reserve_of(limits.server_transactions)},
+      clients_{limits.client_transactions + reserve_of(limits.client_transactions)},
+      limits_{limits} {
   spare_.reserve(spare_max);
 }
 
@@ -89,6 +92,11 @@ void TransactionLayer::release(std::string& kept) noexcept {
   kept = std::string{};
 }
 
+bool TransactionLayer::has_room(std::size_t size, std::size_t limit, Work work) const noexcept {
+  if (work == Work::fresh) return size < limit && bytes_ < limits_.bytes;
+  return bytes_ < limits_.bytes + reserve_of(limits_.bytes);  // the table itself ends with the reserve
+}
+
 ServerTransaction* TransactionLayer::match_server(const Message& request, Method as, std::uint64_t& handle) noexcept {
   const std::uint64_t found = server_by_key_.find(transaction_key(key_, request, as));
   if (found == 0) return nullptr;
@@ -96,8 +104,9 @@ ServerTransaction* TransactionLayer::match_server(const Message& request, Method
   return servers_.find(handle);
 }
 
-ServerTransaction* TransactionLayer::open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle) {
-  ServerTransaction* transaction = bytes_ < bytes_max_ ? servers_.insert(handle) : nullptr;
+ServerTransaction* TransactionLayer::open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle,
+                                                 Work work) {
+  ServerTransaction* transaction = has_room(servers_.size(), limits_.server_transactions, work) ? servers_.insert(handle) : nullptr;
   if (transaction == nullptr) return nullptr;
   transaction->machine = request->method() == Method::invite ? Machine::invite_server : Machine::non_invite_server;
   transaction->key = transaction_key(key_, *request, request->method());
@@ -109,9 +118,10 @@ ServerTransaction* TransactionLayer::open_server(MessageRef request, const net::
   const Step first = open_transaction(transaction->machine);
   transaction->state = first.next;
   run_timers(server_payload(handle), *transaction, first.actions, net::is_reliable(source.transport), now_ms);
-  if (transaction->machine == Machine::non_invite_server) {
-    transaction->timers.bound = wheel_.schedule(now_ms + unanswered_ms(timers_), with_timer(server_payload(handle), Timer::j));
-  }
+  transaction->heard_ms = now_ms;
+  const bool invite = transaction->machine == Machine::invite_server;
+  transaction->timers.bound = wheel_.schedule(now_ms + (invite ? limits_.unanswered_ms : unanswered_ms(timers_)),
+                                              with_timer(server_payload(handle), invite ? Timer::h : Timer::j));
   return transaction;
 }
 
@@ -141,8 +151,16 @@ bool TransactionLayer::respond(std::uint64_t handle, std::string_view response, 
   const Step next = step(transaction->machine, transaction->state, *input);
   if (next.next == transaction->state && next.actions == Action::none) return false;
   transaction->status = status;
+  transaction->heard_ms = now_ms;
   step_server(handle, *transaction, *input, response, now_ms, out);
   return true;
+}
+
+void TransactionLayer::answer_statelessly(std::uint64_t handle, std::string_view response, Output& out) {
+  ServerTransaction* transaction = servers_.find(handle);
+  if (transaction == nullptr) return;
+  out.send(transaction->reply_to, response);
+  end_server(handle, *transaction);
 }
 
 void TransactionLayer::retransmit(std::uint64_t handle, Output& out) {
@@ -155,8 +173,8 @@ void TransactionLayer::pass_success(std::uint64_t handle, std::string_view respo
   if (transaction != nullptr && transaction->state == State::accepted) out.send(transaction->reply_to, response);
 }
 
-ClientTransaction* TransactionLayer::open_client(Method method, User user, std::uint64_t user_id, std::uint64_t& handle) {
-  ClientTransaction* transaction = bytes_ < bytes_max_ ? clients_.insert(handle) : nullptr;
+ClientTransaction* TransactionLayer::open_client(Method method, User user, std::uint64_t user_id, std::uint64_t& handle, Work work) {
+  ClientTransaction* transaction = has_room(clients_.size(), limits_.client_transactions, work) ? clients_.insert(handle) : nullptr;
   if (transaction == nullptr) return nullptr;
   if (!spare_.empty()) {
     transaction->request = std::move(spare_.back());
@@ -199,7 +217,7 @@ void TransactionLayer::cancel(std::uint64_t handle, std::string_view reason_line
   if (invite == nullptr || invite->state != State::proceeding || invite->cancel != 0) return;
   if (!parsed_.parse(invite->request)) return;
   std::uint64_t cancel_handle = 0;
-  ClientTransaction* transaction = open_client(Method::cancel, User::none, 0, cancel_handle);
+  ClientTransaction* transaction = open_client(Method::cancel, User::none, 0, cancel_handle, Work::standing);
   if (transaction == nullptr) return;
   invite->cancel = cancel_handle;
   transaction->hop = invite->hop;
@@ -229,8 +247,16 @@ void TransactionLayer::expire(std::uint64_t payload, std::int64_t now_ms, Output
     slot_of(transaction->timers, timer) = TimerId::none;
     const User user = transaction->user;
     const std::uint64_t user_id = transaction->user_id;
-    const bool unanswered = timer == Timer::j && transaction->state != State::completed;
-    if (unanswered) {
+    if (timer == Timer::h && transaction->state == State::proceeding) {
+      const std::int64_t until_ms = user == User::forward ? now_ms + limits_.unanswered_ms : transaction->heard_ms + limits_.unanswered_ms;
+      if (until_ms > now_ms) {
+        transaction->timers.bound = wheel_.schedule(until_ms, with_timer(server_payload(handle), timer));
+      } else {
+        fired.push_back({Fired::What::unanswered, handle, user, user_id, 0});
+      }
+      return;
+    }
+    if (timer == Timer::j && transaction->state != State::completed) {
       end_server(handle, *transaction);
     } else {
       step_server(handle, *transaction, input_of(timer), {}, now_ms, out);

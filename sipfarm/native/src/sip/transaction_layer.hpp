@@ -25,6 +25,9 @@ enum class User : std::uint8_t {
   forward,  // a fork: `user_id` names it
 };
 
+/// New work finds the tables full before what goes on with standing work does: an eighth is kept for that.
+enum class Work : std::uint8_t { fresh, standing };
+
 /// Timers that can run beside each other: the automatic 100, the retransmission, and the one that bounds the state.
 struct RunningTimers {
   TimerId trying = TimerId::none;
@@ -44,6 +47,7 @@ struct ServerTransaction {
   std::uint64_t merge = 0;  // merge_key() where a user agent of ours has it
   std::uint64_t home = 0;  // hash of the Call-ID: where the directory keeps the key
   std::uint64_t user_id = 0;
+  std::int64_t heard_ms = 0;  // of an INVITE's user, last
   MessageRef request;  // until the final response
   net::Hop source;    // as received
   net::Hop reply_to;  // RFC 3261 §18.2.2
@@ -98,9 +102,9 @@ std::uint64_t merge_key(const SipKey& key, const Message& request) noexcept;
 
 /// Something that happened by itself and that the user is to be told.
 struct Fired {
-  enum class What : std::uint8_t { timeout, transport_error, server_ended };
+  enum class What : std::uint8_t { timeout, transport_error, server_ended, unanswered };
   What what = What::timeout;
-  std::uint64_t handle = 0;  // of a client transaction; of a server transaction for server_ended
+  std::uint64_t handle = 0;  // of a client transaction; of a server transaction for server_ended and unanswered
   User user = User::none;
   std::uint64_t user_id = 0;
   std::uint32_t branch_index = 0;
@@ -112,6 +116,7 @@ class TransactionLayer {
     std::size_t server_transactions = 400'000;
     std::size_t client_transactions = 600'000;
     std::size_t bytes = std::size_t{1} << 30;  // of requests and responses kept for retransmission
+    std::int64_t unanswered_ms = 240'000;      // that an INVITE's user may be silent; whoever forwards it has clocks of his own
   };
 
   TransactionLayer(TimerWheel& wheel, const TransactionTimers& timers, const SipKey& key, Limits limits);
@@ -122,7 +127,8 @@ class TransactionLayer {
   ServerTransaction* match_server(const Message& request, Method as, std::uint64_t& handle) noexcept;
   bool has_server(std::uint64_t key) const noexcept { return server_by_key_.find(key) != 0; }
   /// nullptr at the limit.
-  ServerTransaction* open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle);
+  ServerTransaction* open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle,
+                                 Work work = Work::fresh);
   /// A user agent of ours takes a request. False: it has it already, by another way, and that transaction is not over.
   bool take_as_user_agent(std::uint64_t handle);
   /// A request that matched came again, or the ACK to a response other than 2xx.
@@ -131,13 +137,15 @@ class TransactionLayer {
   bool respond(std::uint64_t handle, std::string_view response, int status, std::int64_t now_ms, Output& out);
   /// Sends the last response once more, timers untouched: a 2xx of a UA core (RFC 3261 §13.3.1.4).
   void retransmit(std::uint64_t handle, Output& out);
+  /// Sends the one and only response and forgets the transaction (RFC 3261 §8.2.7).
+  void answer_statelessly(std::uint64_t handle, std::string_view response, Output& out);
   /// A 2xx passed on in the Accepted state (RFC 6026 §7.1).
   void pass_success(std::uint64_t handle, std::string_view response, Output& out);
 
   // client side
   ClientTransaction* find_client(std::uint64_t handle) noexcept { return clients_.find(handle); }
   /// nullptr at a limit. The caller fills request (which is empty) and hop and then calls start().
-  ClientTransaction* open_client(Method method, User user, std::uint64_t user_id, std::uint64_t& handle);
+  ClientTransaction* open_client(Method method, User user, std::uint64_t user_id, std::uint64_t& handle, Work work = Work::fresh);
   void start(std::uint64_t handle, std::int64_t now_ms, Output& out);
   /// True when the response is to be passed to the user.
   bool receive_response(std::uint64_t handle, const Message& response, std::int64_t now_ms, Output& out);
@@ -178,6 +186,8 @@ class TransactionLayer {
   void send_failure_ack(ClientTransaction& transaction, const Message& response, bool first, Output& out);
   void keep(std::string& kept, std::string_view text);
   void release(std::string& kept) noexcept;
+  /// Has a table of `size` entries, `limit` of them for new work, room for one more, and are there bytes for it?
+  bool has_room(std::size_t size, std::size_t limit, Work work) const noexcept;
 
   TimerWheel& wheel_;
   TransactionTimers timers_;
@@ -188,7 +198,7 @@ class TransactionLayer {
   KeyMap user_agent_by_merge_;
   std::vector<std::string> spare_;  // buffers of ended transactions
   std::size_t bytes_ = 0;
-  std::size_t bytes_max_;
+  Limits limits_;
   std::string scratch_;
   Message parsed_;
 };
