@@ -57,6 +57,8 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     packet_log: bool = False
     """Each member writes down what became of each packet."""
     store: str = "sqlite:farm.db"
+    protect: str = ""
+    """Lines of the section: without any, loopback is exempt, and with it all tests are."""
 
 
 class RealFarm:
@@ -296,6 +298,8 @@ listen = ["udp:{sip}", "tcp:{sip}"]
 {behind}routing = "{self.options.routing}"
 trusted = ["{self.host(64)}/26"{f', "{self.host(1)}/32"' if apart else ""}]
 nameservers = [{nameservers}]
+[protect]
+{self.options.protect}
 [bus]
 listen = "{self.host(2 + index)}:{self._port + 1 if single else 0}"
 [media]

@@ -215,19 +215,19 @@ class PhoneCall:
         self.body = body
         """The other side's SDP."""
         self._phone = phone
-        self._ours = ours
-        self._theirs = theirs
-        self._target = target
+        self.ours = ours
+        self.theirs = theirs
+        self.target = target
         self._cseq = 100
 
     def acknowledge(self, cseq: int) -> None:
-        self._phone.send_request("ACK", self._target, self._lines("ACK", cseq))
+        self._phone.send_request("ACK", self.target, self._lines("ACK", cseq))
 
     def bye(self) -> WireText:
         """Hang up; the answer."""
         self._cseq += 1
         lines = self._lines("BYE", self._cseq)
-        return self._phone.wait_final(self._phone.send_request("BYE", self._target, lines))
+        return self._phone.wait_final(self._phone.send_request("BYE", self.target, lines))
 
     def wait_bye(self, within_s: float = WITHIN_S) -> WireText:
         """Wait until the other side hangs up."""
@@ -238,8 +238,8 @@ class PhoneCall:
     def _lines(self, method: str, cseq: int) -> tuple[Line, ...]:
         return (
             *(("Route", route) for route in self.routes),
-            ("From", self._ours),
-            ("To", self._theirs),
+            ("From", self.ours),
+            ("To", self.theirs),
             ("Call-ID", self.call_id),
             ("CSeq", f"{cseq} {method}"),
         )
