@@ -9,6 +9,9 @@ import pytest
 from sipfarm.signaling.io.udp_reader import WAKES_LOOKED_AT, UdpReader
 from sipfarm.testing.eventually import turn
 
+MANY = 100
+"""More than one read takes."""
+
 
 class Sockets:
     """A datagram socket that is read by a UdpReader, and its far end."""
@@ -48,7 +51,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 def test_a_single_packet_is_read_at_once(sockets: Sockets) -> None:
     async def run() -> None:
-        reader = UdpReader(asyncio.get_running_loop(), sockets.near.fileno(), sockets.read)
+        reader = UdpReader(asyncio.get_running_loop(), sockets.near.fileno(), sockets.read, MANY)
         sockets.far.send(b"1")
         await _until(lambda: sockets.received == [b"1"])
         assert not reader.is_polling
@@ -59,7 +62,7 @@ def test_a_single_packet_is_read_at_once(sockets: Sockets) -> None:
 
 def test_a_stream_of_wake_ups_is_read_by_the_clock_until_it_ends(sockets: Sockets) -> None:
     async def run() -> None:
-        reader = UdpReader(asyncio.get_running_loop(), sockets.near.fileno(), sockets.read)
+        reader = UdpReader(asyncio.get_running_loop(), sockets.near.fileno(), sockets.read, MANY)
         left = WAKES_LOOKED_AT
 
         def send_next() -> None:
@@ -81,12 +84,33 @@ def test_a_stream_of_wake_ups_is_read_by_the_clock_until_it_ends(sockets: Socket
     asyncio.run(run())
 
 
+def test_what_one_read_leaves_under_load_is_read_at_once(sockets: Sockets) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        reader = UdpReader(loop, sockets.near.fileno(), sockets.read, 1)
+
+        def send_next() -> None:
+            sockets.far.send(b"more")
+
+        sockets.on_read = send_next
+        sockets.far.send(b"first")
+        await _until(lambda: reader.is_polling)
+        woken = len(sockets.received)
+        await _until(lambda: len(sockets.received) > woken)
+        for _ in range(MANY):
+            await asyncio.sleep(0)
+        assert len(sockets.received) >= woken + MANY
+        reader.stop()
+
+    asyncio.run(run())
+
+
 def test_nothing_is_read_after_stop(sockets: Sockets) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(WAKES_LOOKED_AT):
             sockets.far.send(b"load")
-        reader = UdpReader(loop, sockets.near.fileno(), sockets.read)
+        reader = UdpReader(loop, sockets.near.fileno(), sockets.read, MANY)
         await _until(lambda: reader.is_polling)
         reader.stop()
         sockets.far.send(b"late")

@@ -71,7 +71,9 @@ class Driver:
         return self._now_ms if self._in_turn else self._clock.now_ms()
 
     def add_port(self, port: UdpPort, descriptor: int) -> None:
-        self._ports[port] = UdpReader(self._loop, descriptor, partial(self._receive, port))
+        self._ports[port] = UdpReader(
+            self._loop, descriptor, partial(self._receive, port), BATCHES_PER_TURN_MAX * BATCH_FULL
+        )
 
     def use_bus(self, send: Callable[[int, bytes], bool]) -> None:
         self._send_to_member = send

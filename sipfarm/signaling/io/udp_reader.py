@@ -2,8 +2,9 @@
 
 A packet that wakes the process by itself costs more than the packet. So where wake-ups follow each
 other closely the socket is read by the clock instead, and everything that has come meanwhile is one
-batch; when nothing comes any more, the next packet wakes us again. (Network drivers of Linux do
-the same between interrupts and polling.)
+batch; where it is more than one read takes, the next follows at once. When nothing comes any more,
+the next packet wakes us again. (Network drivers of Linux do the same between interrupts and
+polling.)
 """
 
 import asyncio
@@ -20,15 +21,21 @@ class UdpReader:
     """Calls `read` for a descriptor; it answers how many packets there were."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], int]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        descriptor: int,
+        read: Callable[[], int],
+        full: int,
     ) -> None:
+        """`full`: after so many packets of one read there are more."""
         self._loop = loop
         self._descriptor = descriptor
         self._read = read
+        self._full = full
         self._wakes = 0
         self._counted_since_s = loop.time()
         self._empty_polls = 0
-        self._poll_timer: asyncio.TimerHandle | None = None
+        self._poll_timer: asyncio.Handle | None = None
         loop.add_reader(descriptor, self._woken)
 
     @property
@@ -55,8 +62,12 @@ class UdpReader:
         self._wakes, self._counted_since_s = 0, now_s
 
     def _poll(self) -> None:
-        self._poll_timer = self._loop.call_later(POLL_S, self._poll)
-        if self._read():
+        timer = self._poll_timer = self._loop.call_later(POLL_S, self._poll)
+        received = self._read()
+        if received >= self._full and self._poll_timer is timer:
+            timer.cancel()
+            self._poll_timer = self._loop.call_soon(self._poll)
+        if received:
             self._empty_polls = 0
             return
         self._empty_polls += 1
