@@ -35,6 +35,8 @@ def admin_api(face: MemberFace, token: Secret | None) -> ASGIApp:
         Route("/api/v1/members/{name}/drain", api.drain, methods=["POST"]),
         Route("/api/v1/members/{name}/undrain", api.undrain, methods=["POST"]),
         Route("/api/v1/calls", api.calls),
+        Route("/api/v1/bans", api.bans),
+        Route("/api/v1/bans/{address}/lift", api.unban, methods=["POST"]),
         Route("/api/v1/registrations", api.registrations),
         Route("/api/v1/domains", api.domains),
         Route("/api/v1/domains/{domain}/accounts", api.accounts),
@@ -76,9 +78,20 @@ class _Api:
 
     async def calls(self, request: Request) -> Response:
         limit = _limit(request)
-        if request.query_params.get("farm", "0") not in ("", "0", "false"):
+        if _of_farm(request):
             return shown(await self._face.farm_calls(limit))
         return shown(self._face.calls(limit))
+
+    async def bans(self, request: Request) -> Response:
+        return shown(await self._face.farm_bans() if _of_farm(request) else self._face.bans())
+
+    async def unban(self, request: Request) -> Response:
+        address: str = request.path_params["address"]
+        face = self._face
+        found = await face.farm_unban(address) if _of_farm(request) else face.unban(address)
+        if not found:
+            raise NotThere(f"{address} is not banned")
+        return shown(found)
 
     async def registrations(self, request: Request) -> Response:
         domain = request.query_params.get("domain")
@@ -90,6 +103,10 @@ class _Api:
     async def accounts(self, request: Request) -> Response:
         domain: str = request.path_params["domain"]
         return shown(await self._face.accounts(domain, _limit(request)))
+
+
+def _of_farm(request: Request) -> bool:
+    return request.query_params.get("farm", "0") not in ("", "0", "false")
 
 
 def _limit(request: Request) -> int:

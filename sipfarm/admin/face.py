@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from sipfarm.admin.views import AccountView, CallView, DomainView, MemberView, RegistrationView
+from sipfarm.admin.views import (
+    AccountView,
+    BanView,
+    CallView,
+    DomainView,
+    MemberView,
+    RegistrationView,
+)
 from sipfarm.base.errors import SipfarmError
 
 
@@ -42,6 +49,20 @@ class MemberFace(Protocol):
     async def farm_calls(self, limit: int) -> Sequence[CallView]:
         """The calls of all members that answer."""
         ...
+
+    def bans(self) -> Sequence[BanView]:
+        """The sources that this member has banned."""
+        ...
+
+    def unban(self, address: str) -> Sequence[BanView]:
+        """End this member's ban of an address: what it was; nothing where there was none."""
+        ...
+
+    async def farm_bans(self) -> Sequence[BanView]:
+        """The bans of all members that answer."""
+        ...
+
+    async def farm_unban(self, address: str) -> Sequence[BanView]: ...
 
     async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
         """The live bindings of the farm's accounts, from the store."""

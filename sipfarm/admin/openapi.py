@@ -8,6 +8,7 @@ import msgspec
 from sipfarm import __version__
 from sipfarm.admin.views import (
     AccountView,
+    BanView,
     CallView,
     DomainView,
     ErrorView,
@@ -22,6 +23,7 @@ VIEWS: Final[tuple[type[View], ...]] = (
     MemberView,
     CallView,
     RegistrationView,
+    BanView,
     DomainView,
     AccountView,
     ErrorView,
@@ -48,6 +50,12 @@ def description() -> Json:
             },
             "/api/v1/calls": {
                 "get": _json("the calls of this member", list[CallView], query=["farm", "limit"])
+            },
+            "/api/v1/bans": {
+                "get": _json("sources this member has banned", list[BanView], query=["farm"])
+            },
+            "/api/v1/bans/{address}/lift": {
+                "post": _json("end the ban of an address", list[BanView], ["address"], ["farm"])
             },
             "/api/v1/registrations": {
                 "get": _json("bindings", list[RegistrationView], query=["domain", "limit"])

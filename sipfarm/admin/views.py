@@ -99,6 +99,18 @@ class RegistrationView(View, frozen=True, kw_only=True):
     """The member that holds the connection it was made over."""
 
 
+class BanView(View, frozen=True, kw_only=True):
+    """A source that a member does no new work for."""
+
+    address: str
+    """Of an IPv6 network of 64 bits the first."""
+    member: str
+    fault: str
+    """What came last."""
+    seconds: int
+    """It has left."""
+
+
 class DomainView(View, frozen=True, kw_only=True):
     """A domain of the farm."""
 

@@ -34,6 +34,8 @@ COMMANDS = (
     Command(
         "registrations", "sipfarm.cli.registrations:registrations", "show where phones are reached"
     ),
+    Command("bans", "sipfarm.cli.bans:bans", "show the sources that are banned"),
+    Command("unban", "sipfarm.cli.bans:unban", "end the ban of an address"),
     Command("domain", "sipfarm.cli.domains:domain", "look at domains"),
     Command("account", "sipfarm.cli.domains:account", "look at accounts"),
     Command("provision", "sipfarm.cli.provision:provision", "load domains and accounts"),

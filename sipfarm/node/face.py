@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from sipfarm.admin.face import NotReached, NotThere
 from sipfarm.admin.views import (
     AccountView,
+    BanView,
     CallView,
     DomainView,
     LoadView,
@@ -57,6 +58,8 @@ class Links(Protocol):
 
     async def members(self, admins: Iterable[str]) -> list[MemberView | None]: ...
     async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]: ...
+    async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]: ...
+    async def unban(self, admins: Iterable[str], address: str) -> list[list[BanView] | None]: ...
     async def command(self, admin: str, name: str, act: str) -> MemberView: ...
 
 
@@ -168,12 +171,36 @@ class Face:
         return calls
 
     async def farm_calls(self, limit: int) -> Sequence[CallView]:
-        others = [
-            record for record in await self._member.store.members() if self._may_answer(record)
-        ]
-        told = await self._links.calls([record.admin for record in others], limit)
+        told = await self._links.calls(await self._others(), limit)
         calls = [*self.calls(limit), *(call for answer in told if answer for call in answer)]
         return sorted(calls, key=lambda call: call.started)[:limit]
+
+    def bans(self) -> Sequence[BanView]:
+        banned = self._member.engine.bans(self._member.clock.now_ms())
+        return [
+            BanView(
+                address=address.strip("[]"),
+                member=self._name,
+                fault=fault,
+                seconds=-(-left_ms // 1_000),
+            )
+            for address, left_ms, fault in banned
+        ]
+
+    def unban(self, address: str) -> Sequence[BanView]:
+        before = self.bans()
+        if not self._member.engine.unban(address, self._member.clock.now_ms()):
+            return []
+        after = {ban.address for ban in self.bans()}
+        return [ban for ban in before if ban.address not in after]
+
+    async def farm_bans(self) -> Sequence[BanView]:
+        told = await self._links.bans(await self._others())
+        return [*self.bans(), *(ban for answer in told if answer for ban in answer)]
+
+    async def farm_unban(self, address: str) -> Sequence[BanView]:
+        told = await self._links.unban(await self._others(), address)
+        return [*self.unban(address), *(ban for answer in told if answer for ban in answer)]
 
     async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
         store = self._member.store
@@ -231,6 +258,11 @@ class Face:
                     raise NotReached(f"member {name} is {self._view_of(record, None).state}")
                 return await self._links.command(record.admin, name, act)
         raise NotThere(f"there is no member {name}")
+
+    async def _others(self) -> list[str]:
+        """Where the other members are asked."""
+        records = await self._member.store.members()
+        return [record.admin for record in records if self._may_answer(record)]
 
     def _shown(self, record: MemberRecord) -> bool:
         over_ms = self._member.clock.wall_ms() - record.lease_until_wall_ms

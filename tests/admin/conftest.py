@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message
 from sipfarm.admin.face import NotReached, NotThere
 from sipfarm.admin.views import (
     AccountView,
+    BanView,
     CallView,
     DomainView,
     MemberView,
@@ -86,6 +87,9 @@ CALL = CallView(
 )
 
 
+BAN = BanView(address="2001:db8::", member="m1", fault="credentials", seconds=300)
+
+
 class FakeFace:
     """A face that notes what it was asked."""
 
@@ -112,6 +116,18 @@ class FakeFace:
     async def farm_calls(self, limit: int) -> Sequence[CallView]:
         self.asked.append(("farm_calls", limit))
         return [CALL, CALL]
+
+    def bans(self) -> Sequence[BanView]:
+        return [BAN]
+
+    def unban(self, address: str) -> Sequence[BanView]:
+        return [BAN] if address == BAN.address else []
+
+    async def farm_bans(self) -> Sequence[BanView]:
+        return [BAN, BAN]
+
+    async def farm_unban(self, address: str) -> Sequence[BanView]:
+        return [*self.unban(address), *self.unban(address)]
 
     async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
         self.asked.append(("registrations", domain, limit))

@@ -10,7 +10,8 @@ from tests.admin.conftest import FakeFace, ask
 TOKEN = "a token of a test"
 GETS = (
     "/metrics", "/openapi.json", "/api/v1/member", "/api/v1/members", "/api/v1/calls",
-    "/api/v1/registrations", "/api/v1/domains", "/api/v1/domains/example.test/accounts",
+    "/api/v1/bans", "/api/v1/registrations", "/api/v1/domains",
+    "/api/v1/domains/example.test/accounts",
 )  # fmt: skip
 
 
@@ -29,6 +30,15 @@ def test_a_member_is_shown_with_its_state_and_incarnation(api: ASGIApp) -> None:
     (member,) = answer.json
     assert answer.headers["content-type"] == "application/json"
     assert (member["name"], member["state"], member["incarnation"]) == ("m1", "ready", 7)
+
+
+@pytest.mark.parametrize(("query", "count"), [("", 1), ("?farm=1", 2)])
+def test_bans_are_shown_and_lifted(api: ASGIApp, query: str, count: int) -> None:
+    assert len(ask(api, f"/api/v1/bans{query}").json) == count
+    lifted = ask(api, f"/api/v1/bans/2001:db8::/lift{query}", "POST")
+    assert [ban["address"] for ban in lifted.json] == ["2001:db8::"] * count
+    refused = ask(api, f"/api/v1/bans/192.0.2.1/lift{query}", "POST")
+    assert (refused.status, refused.json["error"]) == (404, "192.0.2.1 is not banned")
 
 
 def test_a_draining_member_is_not_ready(api: ASGIApp) -> None:

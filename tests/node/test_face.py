@@ -10,7 +10,7 @@ import pytest
 
 from sipfarm import config as configuration
 from sipfarm.admin.face import NotReached, NotThere
-from sipfarm.admin.views import CallView, MemberView
+from sipfarm.admin.views import BanView, CallView, MemberView
 from sipfarm.base.farm_view import MemberInView, View, ViewState
 from sipfarm.base.records import Binding, MemberRecord, RegisterUpdate
 from sipfarm.cluster.io.farm_parts import FarmCounters
@@ -62,6 +62,7 @@ class Links:
     def __init__(self) -> None:
         self.told: dict[str, MemberView] = {}
         self.their_calls: dict[str, list[CallView]] = {}
+        self.their_bans: dict[str, list[BanView]] = {}
         self.asked: list[str] = []
         self.commands: list[tuple[str, str, str]] = []
 
@@ -71,6 +72,15 @@ class Links:
 
     async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]:
         return [self.their_calls.get(admin) for admin in admins]
+
+    async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]:
+        return [self.their_bans.get(admin) for admin in admins]
+
+    async def unban(self, admins: Iterable[str], address: str) -> list[list[BanView] | None]:
+        return [
+            [ban for ban in self.their_bans.get(admin, []) if ban.address == address]
+            for admin in admins
+        ]
 
     async def command(self, admin: str, name: str, act: str) -> MemberView:
         self.commands.append((admin, name, act))
@@ -91,9 +101,12 @@ class Fake:
         self.forwarded: list[dict[str, Any]] = []
         self.tasks: list[Any] = []
         self.seen = View()
+        self.banned: list[tuple[str, int, str]] = []
         self.engine: Any = SimpleNamespace(
             counters=lambda: COUNTERS,
             calls=lambda: self.forwarded,
+            bans=lambda now_ms: list(self.banned),
+            unban=self._unban,
             open_flow=lambda flow, received: (2, 7, 1) if flow == "mark" else None,
         )
         self.plane: Any = SimpleNamespace(
@@ -110,6 +123,11 @@ class Fake:
         )
         load = SimpleNamespace(loop_lag_ms=1.234, cpu=0.5, cpu_s=3.0)
         self.face = Face(self, self.links, load)
+
+    def _unban(self, address: str, now_ms: int) -> bool:
+        kept = [ban for ban in self.banned if ban[0].strip("[]") != address]
+        found, self.banned = len(kept) < len(self.banned), kept
+        return found
 
     def view(self) -> View:
         return self.seen
@@ -287,6 +305,26 @@ def test_calls_of_both_kinds_are_shown_with_their_media(with_member: WithMember[
         assert forwarded.started == "2027-01-15T07:59:58.500+00:00"
         assert (task.kind, task.task, task.state, task.media) == ("task", "echo", "answered", ())
         assert len(member.face.calls(1)) == 1
+
+    with_member(body)
+
+
+def test_bans_of_the_farm_are_those_of_all_who_answer(with_member: WithMember[None]) -> None:
+    async def body(member: Fake) -> None:
+        for name in ("m2", "m3"):
+            await join(member.store, name)
+        theirs = BanView(address="192.0.2.1", member="m2", fault="foreign", seconds=9)
+        member.links.their_bans["admin-m2"] = [theirs]
+        member.banned = [("[2001:db8::]", 1_001, "credentials"), ("192.0.2.1", 9_000, "foreign")]
+        ours = [
+            BanView(address="2001:db8::", member="m1", fault="credentials", seconds=2),
+            BanView(address="192.0.2.1", member="m1", fault="foreign", seconds=9),
+        ]
+        assert list(await member.face.farm_bans()) == [*ours, theirs]
+        assert list(await member.face.farm_unban("192.0.2.1")) == [ours[1], theirs]
+        assert list(await member.face.farm_unban("2001:db8::")) == [ours[0]]
+        assert list(await member.face.farm_unban("192.0.2.1")) == [theirs]
+        assert not member.face.bans()
 
     with_member(body)
 

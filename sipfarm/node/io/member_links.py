@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
+from urllib.parse import quote
 
-from sipfarm.admin.face import NotReached
+from sipfarm.admin.face import NotReached, NotThere
 from sipfarm.admin.io.client import AdminClient, Refused, asking
-from sipfarm.admin.views import CallView, MemberView
+from sipfarm.admin.views import BanView, CallView, MemberView
 from sipfarm.base.secrets import Secret
 
 T = TypeVar("T")
@@ -27,6 +28,14 @@ class MemberLinks:
         target = f"/api/v1/calls?limit={limit}"
         return await self._ask_all(admins, lambda at: at.get(target, list[CallView]))
 
+    async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]:
+        return await self._ask_all(admins, lambda at: at.get("/api/v1/bans", list[BanView]))
+
+    async def unban(self, admins: Iterable[str], address: str) -> list[list[BanView] | None]:
+        """What each has ended; nothing where it had none, or does not answer."""
+        target = f"/api/v1/bans/{quote(address, safe='')}/lift"
+        return await self._ask_all(admins, lambda at: at.post(target, list[BanView]))
+
     async def command(self, admin: str, name: str, act: str) -> MemberView:
         """`drain` or `undrain` a member. Raises NotReached."""
         at = self._client(admin)
@@ -45,7 +54,7 @@ class MemberLinks:
             client = self._client(admin)
             try:
                 return await asking(lambda: ask(client))
-            except (NotReached, Refused):
+            except (NotReached, NotThere, Refused):
                 return None
 
         return await asyncio.gather(*[one(admin) for admin in admins])
