@@ -13,7 +13,7 @@ from typing import Final
 
 POLL_S: Final = 0.002  # what a packet may wait under load
 WAKES_LOOKED_AT: Final = 64
-WAKES_PER_S_BUSY: Final = 2_000
+WAKES_PER_S_BUSY: Final = 1_000
 EMPTY_POLLS_MAX: Final = 3
 
 
