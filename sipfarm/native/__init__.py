@@ -3,6 +3,7 @@
 from sipfarm.native._native import (
     Batch,
     BindingWriter,
+    CellReader,
     Credentials,
     DigestGuard,
     Engine,
@@ -36,6 +37,7 @@ from sipfarm.native._native import (
 __all__ = [
     "Batch",
     "BindingWriter",
+    "CellReader",
     "Credentials",
     "DigestGuard",
     "Engine",

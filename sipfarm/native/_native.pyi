@@ -601,6 +601,27 @@ class BindingWriter:
     def close(self) -> None:
         """Finish what was submitted, and end the thread."""
 
+class CellReader:
+    """A thread that reads cells of a SQLite file."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def error(self) -> str:
+        """Why the file cannot be used, "" where it can."""
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when values can be taken."""
+
+    def submit(self, ticket: int, keys: Iterable[tuple[str, str, str]]) -> None:
+        """Keys are (noun, scope, name)."""
+
+    def take(self) -> list[tuple[int, list[bytes | None], str]]:
+        """(ticket, values in the order of the keys, error) of each read that is done."""
+
+    def close(self) -> None:
+        """Finish what was submitted, and end the thread."""
+
 def read_registrant(
     request: Message, own: OwnAddresses
 ) -> tuple[bool, str, str, str, bool, list[str]] | str:

@@ -184,7 +184,7 @@ async def open_store(
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        from sipfarm.cluster.io.sqlite_bindings import open_bindings
+        from sipfarm.cluster.io.sqlite_native import open_bindings
         from sipfarm.cluster.io.store_sqlite import open_sqlite, path_of
 
         path = path_of(url)

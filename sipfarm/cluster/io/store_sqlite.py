@@ -1,9 +1,11 @@
 """Cells in a SQLite file: the embedded store, shared by the members of one machine.
 
-One thread writes and one reads, each in batches. A batch is a few statements however many
-operations are in it, with the keys and values packed into one JSON text and one blob: the sqlite3
-module gives up the GIL at each step of each statement, and getting it back from a busy event loop
-can take milliseconds.
+What each request may need, the reading of some cells and the updates of bindings, is done by native
+threads (`sqlite_native`). Here are the changes of all other cells and what goes over many of them:
+one thread writes and one lists, each in batches. A batch of changes is a few statements however
+many operations are in it, with the keys and values packed into one JSON text and one blob: the
+sqlite3 module gives up the GIL at each step of each statement, and getting it back from a busy
+event loop can take milliseconds.
 
 A batch of changes is optimistic. It reads, decides, then writes in a single statement that fails as
 a whole if a value read has changed; only then, or when there is something to delete or several
@@ -40,6 +42,7 @@ from sipfarm.cluster.io.cells import (
     Write,
     check_keys,
 )
+from sipfarm.cluster.io.sqlite_native import SqliteReads
 from sipfarm.cluster.io.sqlite_schema import migrate
 from sipfarm.cluster.io.sqlite_worker import Operation, Outcome, SqliteWorker
 
@@ -107,10 +110,6 @@ _PURGE: Final = """
 _BEGINNING: Final = CellKey("", "", "")
 
 
-class _Read(NamedTuple):
-    keys: Sequence[CellKey]
-
-
 class _Scan(NamedTuple):
     noun: str
     scope: str
@@ -139,37 +138,43 @@ class _Purge(NamedTuple):
 
 
 class SqliteCells:
-    """Implements Cells over a reading and a writing thread."""
+    """Implements Cells over a writing, a listing and a native reading thread."""
 
     def __init__(self, path: str, timeout_s: float) -> None:
         writer = _Writer()
         self._writer = SqliteWorker("store-writer", path, timeout_s, writer.perform)
-        self._reader = SqliteWorker("store-reader", path, timeout_s, _perform_reads)
+        self._lister = SqliteWorker("store-lister", path, timeout_s, _perform_lists)
+        self._path, self._timeout_s = path, timeout_s
+        self._reads: SqliteReads | None = None
 
     async def start(self) -> None:
         await self._writer.start(_prepare_writer)
-        await self._reader.start(_prepare_reader)
+        await self._lister.start(_prepare_lister)
+        self._reads = SqliteReads(self._path, self._timeout_s)
 
     async def stop(self) -> None:
-        await self._reader.stop()
+        if self._reads is not None:
+            await self._reads.close()
+        await self._lister.stop()
         await self._writer.stop()
 
     async def read(self, keys: Sequence[CellKey]) -> list[bytes | None]:
         check_keys(keys)
-        return await self._reader.ask(_Read(keys))
+        assert self._reads is not None
+        return await self._reads.read(keys)
 
     async def scan(self, noun: str, scope: str) -> dict[str, bytes]:
         check_keys((CellKey(noun, scope, ""),))
-        return await self._reader.ask(_Scan(noun, scope))
+        return await self._lister.ask(_Scan(noun, scope))
 
     async def page(self, noun: str, scope: str, cursor: str, count: int) -> Page:
         check_keys((CellKey(noun, scope, cursor),))
-        cells = await self._reader.ask(_PageOf(noun, scope, cursor, count))
+        cells = await self._lister.ask(_PageOf(noun, scope, cursor, count))
         return Page(cells, max(cells) if len(cells) == count else "")
 
     async def count(self, noun: str, scope: str) -> int:
         check_keys((CellKey(noun, scope, ""),))
-        return await self._reader.ask(_Count(noun, scope))
+        return await self._lister.ask(_Count(noun, scope))
 
     def transact(self, keys: Sequence[CellKey], decide: Decide[R]) -> Awaitable[R]:
         check_keys(keys)
@@ -211,37 +216,15 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
 
 
-def _prepare_reader(connection: sqlite3.Connection) -> None:
+def _prepare_lister(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = 1")
 
 
-# --- on the reading thread
+# --- on the listing thread
 
 
-def _perform_reads(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
-    reads = [operation for operation in batch if isinstance(operation.request, _Read)]
-    values = _read(connection, [key for operation in reads for key in operation.request.keys])
-    outcomes = [
-        Outcome(operation, [values[key] for key in operation.request.keys], None)
-        for operation in reads
-    ]
-    outcomes += [
-        Outcome(operation, _look(connection, operation.request), None)
-        for operation in batch
-        if not isinstance(operation.request, _Read)
-    ]
-    return outcomes
-
-
-def _read(connection: sqlite3.Connection, keys: Sequence[CellKey]) -> dict[CellKey, bytes | None]:
-    """The values of cells in one statement, so as of one moment."""
-    values: dict[CellKey, bytes | None] = dict.fromkeys(keys)
-    if values:
-        distinct = list(values)
-        row = connection.execute(_READ, (_json(distinct),)).fetchone()
-        for index, value in msgspec.json.decode(row[0], type=list[tuple[int, str]]):
-            values[distinct[index]] = bytes.fromhex(value)
-    return values
+def _perform_lists(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
+    return [Outcome(operation, _look(connection, operation.request), None) for operation in batch]
 
 
 def _look(
@@ -345,6 +328,17 @@ def _change_optimistically(
     for key, put in plan.puts.items():
         known.note(key, put.value)
     return plan.outcomes
+
+
+def _read(connection: sqlite3.Connection, keys: Sequence[CellKey]) -> dict[CellKey, bytes | None]:
+    """The values of cells in one statement, so as of one moment."""
+    values: dict[CellKey, bytes | None] = dict.fromkeys(keys)
+    if values:
+        distinct = list(values)
+        row = connection.execute(_READ, (_json(distinct),)).fetchone()
+        for index, value in msgspec.json.decode(row[0], type=list[tuple[int, str]]):
+            values[distinct[index]] = bytes.fromhex(value)
+    return values
 
 
 def _change_locked(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:

@@ -5,6 +5,7 @@
 
 #include "bind/bind.hpp"
 #include "store/binding_writer.hpp"
+#include "store/cell_reader.hpp"
 #include "store/registration.hpp"
 
 namespace sipfarm::bind {
@@ -14,6 +15,7 @@ namespace {
 using store::BindingOutcome;
 using store::BindingUpdate;
 using store::BindingWriter;
+using store::CellReader;
 using store::Registered;
 
 nb::object value_of(const Registered& registered) {
@@ -45,6 +47,22 @@ nb::list take(BindingWriter& writer) {
   return out;
 }
 
+void submit_read(CellReader& reader, std::uint64_t ticket, nb::handle keys) {
+  store::CellRead read{ticket, {}};
+  for (nb::handle key : keys) read.keys.push_back({to_text(key[0]), to_text(key[1]), to_text(key[2])});
+  reader.submit(std::move(read));
+}
+
+nb::list take_values(CellReader& reader) {
+  nb::list out;
+  for (const store::CellValues& told : reader.take()) {
+    nb::list values;
+    for (const auto& value : told.values) values.append(value ? nb::object(to_bytes(*value)) : nb::object(nb::none()));
+    out.append(nb::make_tuple(told.ticket, values, to_str(told.error)));
+  }
+  return out;
+}
+
 }  // namespace
 
 void bind_store(nb::module_& module) {
@@ -57,6 +75,13 @@ void bind_store(nb::module_& module) {
       .def("submit", &submit, nb::arg("ticket"), nb::arg("aor"), nb::arg("update"), nb::arg("wall_ms"), nb::arg("timeout_ms"))
       .def("take", &take, "(ticket, status, live bindings or None: the update's one contact, error) of each update that is done.")
       .def("close", &BindingWriter::close, nb::call_guard<nb::gil_scoped_release>(), "Finish what was submitted, and end the thread.");
+  nb::class_<CellReader>(module, "CellReader", "A thread that reads cells of a SQLite file.")
+      .def(nb::init<const std::string&>(), nb::arg("path"))
+      .def_prop_ro("error", [](const CellReader& self) { return to_str(self.error()); }, "Why the file cannot be used, \"\" where it can.")
+      .def_prop_ro("descriptor", &CellReader::descriptor, "Readable when values can be taken.")
+      .def("submit", &submit_read, nb::arg("ticket"), nb::arg("keys"), "Keys are (noun, scope, name).")
+      .def("take", &take_values, "(ticket, values in the order of the keys, error) of each read that is done.")
+      .def("close", &CellReader::close, nb::call_guard<nb::gil_scoped_release>(), "Finish what was submitted, and end the thread.");
 }
 
 }  // namespace sipfarm::bind

@@ -129,7 +129,7 @@ std::optional<Credentials> parse_credentials(std::string_view value) {
   for (AuthParam param; !params.at_end(); any = true) {
     if (!params.next(param)) return std::nullopt;
     std::size_t index = 0;
-    while (index < known.size() && !text::iequals(param.name, known[index])) ++index;
+    while (index < known.size() && (param.name.size() != known[index].size() || !text::iequals(param.name, known[index]))) ++index;
     if (index < known.size()) {
       if ((seen >> index & 1U) != 0) return std::nullopt;
       seen |= 1U << index;

@@ -1,4 +1,5 @@
 #include <bit>
+#include <utility>
 
 #include "sip/digest.hpp"
 
@@ -47,24 +48,35 @@ constexpr std::array<std::uint32_t, 64> md5_constants = {
     0x85845dd1, 0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391};
 constexpr std::array<int, 16> md5_turns = {7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21};
 
-void md5_block(std::array<std::uint32_t, 4>& state, const std::uint8_t* block) noexcept {
-  auto [a, b, c, d] = state;
-  for (unsigned i = 0; i < 64; ++i) {
-    std::uint32_t mixed = 0;
-    unsigned word = 0;
-    switch (i / 16) {
-      case 0: mixed = (b & c) | (~b & d); word = i; break;
-      case 1: mixed = (d & b) | (~d & c); word = (5 * i + 1) % 16; break;
-      case 2: mixed = b ^ c ^ d; word = (3 * i + 5) % 16; break;
-      default: mixed = c ^ (b | ~d); word = (7 * i) % 16; break;
-    }
-    const std::uint32_t turned = std::rotl(a + mixed + md5_constants[i] + word_le(block + 4 * word), md5_turns[i / 16 * 4 + i % 4]);
-    a = d;
-    d = c;
-    c = b;
-    b += turned;
+/// Step I of 64; the registers change their places instead of their values.
+template <unsigned I>
+inline void md5_step(std::array<std::uint32_t, 4>& registers, const std::array<std::uint32_t, 16>& words) noexcept {
+  std::uint32_t& a = registers[(64 - I) % 4];
+  const std::uint32_t b = registers[(65 - I) % 4];
+  const std::uint32_t c = registers[(66 - I) % 4];
+  const std::uint32_t d = registers[(67 - I) % 4];
+  std::uint32_t mixed = 0;
+  unsigned word = 0;
+  switch (I / 16) {
+    case 0: mixed = d ^ (b & (c ^ d)); word = I; break;
+    case 1: mixed = c ^ (d & (b ^ c)); word = (5 * I + 1) % 16; break;
+    case 2: mixed = b ^ c ^ d; word = (3 * I + 5) % 16; break;
+    default: mixed = c ^ (b | ~d); word = (7 * I) % 16; break;
   }
-  state = {state[0] + a, state[1] + b, state[2] + c, state[3] + d};
+  a = b + std::rotl(a + mixed + md5_constants[I] + words[word], md5_turns[I / 16 * 4 + I % 4]);
+}
+
+template <std::size_t... I>
+inline void md5_steps(std::array<std::uint32_t, 4>& registers, const std::array<std::uint32_t, 16>& words, std::index_sequence<I...>) noexcept {
+  (md5_step<I>(registers, words), ...);
+}
+
+void md5_block(std::array<std::uint32_t, 4>& state, const std::uint8_t* block) noexcept {
+  std::array<std::uint32_t, 16> words{};
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] = word_le(block + 4 * i);
+  std::array<std::uint32_t, 4> registers = state;
+  md5_steps(registers, words, std::make_index_sequence<64>{});
+  for (std::size_t i = 0; i < state.size(); ++i) state[i] += registers[i];
 }
 
 /// The fractions of the cube roots of the first primes (FIPS 180-4 §4.2.2).

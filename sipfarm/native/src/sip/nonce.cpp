@@ -118,12 +118,14 @@ std::size_t NonceCounts::StampHash::operator()(const NonceStamp& stamp) const no
 }
 
 NonceUse NonceCounts::judge(const NonceStamp& stamp, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms) {
-  auto known = uses_.find(stamp);
-  if (known == uses_.end()) {
-    if (issued_wall_ms(stamp) <= forgotten_wall_ms_) return NonceUse::forgotten;
-    if (uses_.size() >= nonces_max_) forget_first();
-    known = uses_.emplace(stamp, Uses{}).first;
+  const auto [known, is_new] = uses_.try_emplace(stamp);
+  if (is_new) {
+    if (issued_wall_ms(stamp) <= forgotten_wall_ms_) {
+      uses_.erase(known);
+      return NonceUse::forgotten;
+    }
     order_.push_back(stamp);
+    if (uses_.size() > nonces_max_) forget_first();
   }
   Uses& uses = known->second;
   for (const Use& use : uses.seen) {
@@ -148,7 +150,6 @@ void NonceCounts::expire(std::int64_t issued_before_wall_ms) {
 }
 
 void NonceCounts::forget_first() {
-  if (order_.empty()) return;
   forgotten_wall_ms_ = std::max(forgotten_wall_ms_, issued_wall_ms(order_.front()));
   uses_.erase(order_.front());
   order_.pop_front();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -81,7 +82,7 @@ class NonceCounts {
   static constexpr std::int64_t same_transaction_ms = 32'000;
 
   /// `counts_max` of one nonce: how far parallel requests may overtake each other.
-  NonceCounts(std::size_t nonces_max, std::size_t counts_max) : nonces_max_{nonces_max}, counts_max_{counts_max} {}
+  NonceCounts(std::size_t nonces_max, std::size_t counts_max) : nonces_max_{std::max<std::size_t>(nonces_max, 1)}, counts_max_{counts_max} {}
 
   std::size_t size() const noexcept { return uses_.size(); }
   /// Notes the use of a nonce count and judges it. Without qop the count is 0: good once.

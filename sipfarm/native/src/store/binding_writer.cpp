@@ -1,8 +1,5 @@
 #include "store/binding_writer.hpp"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <utility>
 
@@ -12,8 +9,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t batch_max = 1'024;
-constexpr auto gather = std::chrono::milliseconds{5};     // batches that follow each other closely are made one: each has its price
 constexpr auto lock_wait = std::chrono::milliseconds{1'000};
 constexpr auto lock_look = std::chrono::milliseconds{1};  // SQLite's own waiting sleeps up to 100 ms, long after the lock is free
 
@@ -36,82 +31,11 @@ std::vector<BindingOutcome> all_failed(const std::vector<BindingUpdate>& batch, 
 }  // namespace
 
 BindingWriter::BindingWriter(const std::string& path) {
-  prepare(path);
-  if (!error_.empty()) return;
-  event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  thread_ = std::thread{[this] { work(); }};
-}
-
-BindingWriter::~BindingWriter() {
-  close();
-  if (event_ >= 0) ::close(event_);
-}
-
-void BindingWriter::prepare(const std::string& path) {
-  sqlite3* opened = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
-  database_.reset(opened);
-  const auto prepared = [&](Statement& statement, std::string_view sql) { return static_cast<bool>(statement = Statement{opened, sql}); };
-  if (code == SQLITE_OK && sqlite3_exec(opened, "PRAGMA synchronous = NORMAL", nullptr, nullptr, nullptr) == SQLITE_OK &&
-      prepared(select_, select_sql) && prepared(put_, put_sql) && prepared(begin_, "BEGIN IMMEDIATE") && prepared(commit_, "COMMIT") &&
-      prepared(rollback_, "ROLLBACK")) {
-    return;
+  error_ = open(path, SQLITE_OPEN_READWRITE, database_);
+  if (error_.empty()) {
+    error_ = prepare(database_, {{select_, select_sql}, {put_, put_sql}, {begin_, "BEGIN IMMEDIATE"}, {commit_, "COMMIT"}, {rollback_, "ROLLBACK"}});
   }
-  error_ = opened != nullptr ? sqlite3_errmsg(opened) : "out of memory";
-}
-
-void BindingWriter::submit(BindingUpdate update) {
-  bool wake = false;
-  {
-    const std::lock_guard lock{mutex_};
-    submitted_.push_back(std::move(update));
-    wake = waiting_;
-  }
-  if (wake) wake_.notify_one();
-}
-
-std::vector<BindingOutcome> BindingWriter::take() {
-  std::uint64_t count = 0;
-  static_cast<void>(!::read(event_, &count, sizeof count));  // nothing to read: nothing was told since
-  const std::lock_guard lock{mutex_};
-  return std::exchange(outcomes_, {});
-}
-
-void BindingWriter::close() {
-  if (!thread_.joinable()) return;
-  {
-    const std::lock_guard lock{mutex_};
-    closing_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
-}
-
-// --- on the thread
-
-void BindingWriter::work() {
-  auto ended = steady_clock::time_point{};
-  while (true) {
-    {
-      std::unique_lock lock{mutex_};
-      waiting_ = true;
-      wake_.wait(lock, [this] { return closing_ || !submitted_.empty(); });
-      waiting_ = false;
-      if (submitted_.empty()) return;
-    }
-    if (steady_clock::now() - ended < gather) std::this_thread::sleep_for(gather);
-    tell(perform(next_batch()));
-    ended = steady_clock::now();
-  }
-}
-
-std::vector<BindingUpdate> BindingWriter::next_batch() {
-  const std::lock_guard lock{mutex_};
-  if (submitted_.size() <= batch_max) return std::exchange(submitted_, {});
-  const auto end = submitted_.begin() + batch_max;
-  std::vector<BindingUpdate> batch{std::make_move_iterator(submitted_.begin()), std::make_move_iterator(end)};
-  submitted_.erase(submitted_.begin(), end);
-  return batch;
+  if (error_.empty()) thread_.start([this](const std::vector<BindingUpdate>& batch) { return perform(batch); });
 }
 
 std::vector<BindingOutcome> BindingWriter::perform(const std::vector<BindingUpdate>& batch) {
@@ -159,19 +83,6 @@ bool BindingWriter::apply(const BindingUpdate& update, BindingOutcome& outcome) 
   put_.blob(2, outcome.registered.value);
   put_.integer(3, outcome.registered.dead_at_wall_ms);
   return put_.run() == SQLITE_DONE;
-}
-
-void BindingWriter::tell(std::vector<BindingOutcome> outcomes) {
-  {
-    const std::lock_guard lock{mutex_};
-    if (outcomes_.empty()) {
-      outcomes_ = std::move(outcomes);
-    } else {
-      outcomes_.insert(outcomes_.end(), std::make_move_iterator(outcomes.begin()), std::make_move_iterator(outcomes.end()));
-    }
-  }
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(event_, &one, sizeof one));  // full: it is readable already
 }
 
 }  // namespace sipfarm::store

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "store/batch_thread.hpp"
 #include "store/registration.hpp"
 #include "store/sqlite.hpp"
 
@@ -29,48 +26,29 @@ struct BindingOutcome {
   std::string error;  // "" where it was done
 };
 
-/// A thread with a SQLite connection of its own, which applies updates of bindings: all that piled up while it was busy is one transaction, and
-/// durable when it is told of. It needs no interpreter, so it neither waits for a busy event loop nor stops one; DESIGN §5.
+/// Applies updates of bindings to the cells of a SQLite file, with a connection of its own. A batch is one transaction, and durable when it is told
+/// of (DESIGN §5).
 class BindingWriter {
  public:
   /// The file must have its schema. Look at `error` before anything else.
   explicit BindingWriter(const std::string& path);
-  ~BindingWriter();
-  BindingWriter(const BindingWriter&) = delete;
-  BindingWriter& operator=(const BindingWriter&) = delete;
 
   /// Why the file cannot be used, "" where it can.
   const std::string& error() const noexcept { return error_; }
-  /// Readable when outcomes can be taken.
-  int descriptor() const noexcept { return event_; }
-
-  void submit(BindingUpdate update);
-  std::vector<BindingOutcome> take();
-  /// Finishes what was submitted, and ends the thread.
-  void close();
+  int descriptor() const noexcept { return thread_.descriptor(); }
+  void submit(BindingUpdate update) { thread_.submit(std::move(update)); }
+  std::vector<BindingOutcome> take() { return thread_.take(); }
+  void close() { thread_.close(); }
 
  private:
-  void prepare(const std::string& path);
-  void work();
-  std::vector<BindingUpdate> next_batch();
   std::vector<BindingOutcome> perform(const std::vector<BindingUpdate>& batch);
   int begin();
   bool apply(const BindingUpdate& update, BindingOutcome& outcome);
-  void tell(std::vector<BindingOutcome> outcomes);
 
   Database database_;
   Statement begin_, select_, put_, commit_, rollback_;
   std::string error_;
-  int event_ = -1;
-
-  std::mutex mutex_;  // of the following
-  std::condition_variable wake_;
-  std::vector<BindingUpdate> submitted_;
-  std::vector<BindingOutcome> outcomes_;
-  bool waiting_ = false;  // the thread, for something to do
-  bool closing_ = false;
-
-  std::thread thread_;
+  BatchThread<BindingUpdate, BindingOutcome> thread_;  // last: it ends before what it works with
 };
 
 }  // namespace sipfarm::store

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ struct CloseDatabase {
   void operator()(sqlite3* database) const noexcept { sqlite3_close_v2(database); }
 };
 using Database = std::unique_ptr<sqlite3, CloseDatabase>;
+
+/// Opens a file that exists; why it cannot be, "" where it is open.
+std::string open(const std::string& path, int flags, Database& database);
 
 /// A prepared statement; texts and blobs that are bound must live until it is reset.
 class Statement {
@@ -55,5 +59,12 @@ class Statement {
   };
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
 };
+
+struct Preparation {
+  Statement& statement;
+  std::string_view sql;
+};
+/// Why one of them cannot be prepared, "" where all are.
+std::string prepare(const Database& database, std::initializer_list<Preparation> preparations);
 
 }  // namespace sipfarm::store
