@@ -547,8 +547,10 @@ class DigestGuard:
         nonces_max: int,
         counts_max: int,
     ) -> None: ...
-    def mint(self, source: tuple[str, int], wall_ms: int) -> str:
-        """A nonce for this source, unlike any other."""
+    def challenges(
+        self, realm: str, source: tuple[str, int], wall_ms: int, stale: bool
+    ) -> list[str]:
+        """The values of WWW-Authenticate or Proxy-Authenticate, one for each algorithm."""
 
     @property
     def nonces_known(self) -> int:
@@ -621,6 +623,20 @@ class CellReader:
 
     def close(self) -> None:
         """Finish what was submitted, and end the thread."""
+
+class RegisterScreen:
+    """
+    Challenges REGISTERs without credentials before anybody decides on them.
+
+    For the domains it was told of alone; whatever is not quite plain is passed on.
+    """
+
+    def __init__(self, guard: DigestGuard, own: OwnAddresses) -> None: ...
+    def admit(self, domain: str, until_ms: int) -> None:
+        """A domain's REGISTERs are to be challenged, until then."""
+
+    def run(self, engine: Engine, out: Output, now_ms: int, wall_ms: int) -> None:
+        """Answer those among the events that ask for no more than a challenge; take them out."""
 
 def read_registrant(
     request: Message, own: OwnAddresses

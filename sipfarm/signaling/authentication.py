@@ -47,6 +47,11 @@ class TrustedSources:
         self._networks = tuple([ipaddress.ip_network(text) for text in networks])
         self._known: dict[str, bool] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Nobody may call without digest."""
+        return not self._networks
+
     def include(self, host: str) -> bool:
         """Whether an address is in one of the networks."""
         if not self._networks:

@@ -72,8 +72,7 @@ class Digest:
         own: OwnAddresses = NO_ADDRESSES,
     ) -> None:
         """Keys: `FarmKeys.nonce` of the current secret, then of the previous one."""
-        self._algorithms = settings.algorithms
-        self._guard = DigestGuard(
+        self.guard = DigestGuard(
             algorithms=settings.algorithms,
             nonce_lifetime_ms=settings.nonce_lifetime_ms,
             own=own,
@@ -87,24 +86,19 @@ class Digest:
     @property
     def nonces_known(self) -> int:
         """Of how many nonces the use is remembered."""
-        return self._guard.nonces_known
+        return self.guard.nonces_known
 
     def challenge(
         self, realm: str, source: tuple[str, int], wall_ms: int, *, proxy: bool, stale: bool = False
     ) -> Reply:
         """401, or 407 as a proxy, with one header for each algorithm (RFC 3261 §22.2, §22.3)."""
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
-        end = ', qop="auth", stale=true' if stale else ', qop="auth"'
-        begin = f'Digest realm="{realm}", nonce="{self._guard.mint(source, wall_ms)}", algorithm='
-        return Reply(
-            407 if proxy else 401,
-            "",
-            tuple([(name, f"{begin}{algorithm}{end}") for algorithm in self._algorithms]),
-        )
+        values = self.guard.challenges(realm, source, wall_ms, stale)
+        return Reply(407 if proxy else 401, "", tuple([(name, value) for value in values]))
 
     def credentials(self, request: Message, realm: str, *, proxy: bool) -> Credentials | Verdict:
         """The credentials for a realm by the algorithm we like best; else ABSENT or MALFORMED."""
-        found = self._guard.find(request, realm, proxy)
+        found = self.guard.find(request, realm, proxy)
         return _VERDICTS[found] if isinstance(found, int) else found
 
     def verify(
@@ -116,7 +110,7 @@ class Digest:
         whether a guess was right.
         """
         md5, sha256 = ("", "") if account is None else (account.ha1_md5, account.ha1_sha256)
-        return _VERDICTS[self._guard.judge(credentials, md5, sha256, request, wall_ms)]
+        return _VERDICTS[self.guard.judge(credentials, md5, sha256, request, wall_ms)]
 
 
 def hash_ha1(username: str, realm: str, password: str, algorithm: str) -> str:

@@ -1,9 +1,17 @@
 """The REGISTER transaction user: domain, digest, authorization, registrar (RFC 3261 §10.3)."""
 
 from collections.abc import Awaitable
+from typing import Final
 
 from sipfarm.base.records import Account, Application, RegisterOutcome, RegisterUpdate
-from sipfarm.native import Message, OwnAddresses, read_registrant
+from sipfarm.native import (
+    Engine,
+    Message,
+    Output,
+    OwnAddresses,
+    RegisterScreen,
+    read_registrant,
+)
 from sipfarm.signaling.authentication import TrustedSources, authenticate
 from sipfarm.signaling.digest import Digest, Verdict
 from sipfarm.signaling.location import Locations
@@ -12,6 +20,8 @@ from sipfarm.signaling.registrar import SUPPORTED, Registrar
 from sipfarm.signaling.reply import Reply, unavailable, unsupported
 from sipfarm.signaling.standing import Judged, Standing
 from sipfarm.signaling.tenants import Tenants
+
+SCREENED_MS: Final = 1_000  # what a change of a domain may need to be seen
 
 _MALFORMED, _STALE, _REFUSED = Verdict.MALFORMED, Verdict.STALE, Verdict.REFUSED
 _TRUSTED, _PROVEN, _UNPROVEN = Standing.TRUSTED, Standing.PROVEN, Standing.UNPROVEN
@@ -34,6 +44,15 @@ class Registration:
         self._trusted = trusted
         self._tenants, self._locations = records
         self._own = own
+        self._screen = RegisterScreen(digest.guard, own)
+
+    def screen(self, engine: Engine, out: Output, now_ms: int, wall_ms: int) -> None:
+        """Challenge, without a decision for each, the REGISTERs that a challenge is all for.
+
+        A domain for which it was decided is screened for a moment. Not where some sources are
+        trusted.
+        """
+        self._screen.run(engine, out, now_ms, wall_ms)
 
     def receive(
         self, request: Message, flow_mark: str, times: tuple[int, int]
@@ -87,6 +106,8 @@ class Registration:
             return Judged(Reply(400, "Malformed Authorization"), _UNPROVEN)
         registrant = identity.account
         if registrant is None:
+            if self._trusted.is_empty:
+                self._screen.admit(domain.name, lookups.now_ms + SCREENED_MS)
             challenge = self._digest.challenge(
                 domain.name,
                 request.source,

@@ -3,7 +3,9 @@
 import pytest
 
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate
+from sipfarm.native import Batch, Engine, Hop, Output, PortPool
 from sipfarm.signaling.registrar import RegistrarSettings
+from sipfarm.signaling.registration import SCREENED_MS
 from sipfarm.signaling.reply import Reply
 from tests.signaling.plain_sip import (
     NOW_MS,
@@ -412,3 +414,47 @@ def test_a_store_that_is_away_is_a_503() -> None:
 def test_settings_without_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="expires"):
         RegistrarSettings(expires_min_s=600, expires_default_s=300)
+
+
+class Screened:
+    """A member with an engine, which a REGISTER comes to over UDP."""
+
+    def __init__(self, trusted: tuple[str, ...] = ()) -> None:
+        self.member = Member(example_records(), trusted=trusted)
+        self.pool = PortPool()
+        self.engine = Engine(
+            self.pool,
+            listens=[(Hop("udp", "127.0.0.1", 5060), "127.0.0.1", 5060)],
+            member=1,
+            epoch=1,
+            mark_key=b"m" * 16,
+            transaction_key=b"t" * 16,
+            media="127.0.0.1",
+            now_ms=NOW_MS,
+        )
+        self.out = Output()
+
+    def events_after(self, branch: str, now_ms: int) -> int:
+        """How many events are left of a plain REGISTER."""
+        wire = register(CONTACT).with_lines(branch=branch).wire
+        batch = Batch()
+        batch.add(wire, Hop("udp", *PHONE))
+        self.engine.receive(batch, now_ms, self.out)
+        self.member.registration.screen(self.engine, self.out, now_ms, WALL_MS)
+        return len(self.out.take_events())
+
+
+def test_a_domain_is_screened_for_a_moment_once_a_challenge_was_decided() -> None:
+    farm = Screened()
+    assert farm.events_after("1", NOW_MS) == 1
+    farm.member.receive(register(CONTACT))
+    assert farm.events_after("2", NOW_MS) == 0
+    ((_, answer, _),) = farm.out.sends()
+    assert answer.startswith(b"SIP/2.0 401 ")
+    assert farm.events_after("3", NOW_MS + SCREENED_MS) == 1
+
+
+def test_nothing_is_screened_where_some_sources_are_trusted() -> None:
+    farm = Screened(trusted=("198.51.100.0/24",))
+    farm.member.receive(register(CONTACT))
+    assert farm.events_after("1", NOW_MS) == 1

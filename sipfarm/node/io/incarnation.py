@@ -26,7 +26,7 @@ from sipfarm.cluster.placement import PlacementSettings, score
 from sipfarm.cluster.wire import Invalidate, OwnState
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import OWN_STREAMS_BEGIN, MediaPlane, PlaneEvent
-from sipfarm.native import Engine, Event, Hop, UdpPort
+from sipfarm.native import Engine, Event, Hop, Output, UdpPort
 from sipfarm.node.dispatch import Dispatcher
 from sipfarm.node.face import Face
 from sipfarm.node.forwarding import Forwarding, locals_of
@@ -133,6 +133,7 @@ class Incarnation:
         stack.callback(self.streams.close)
         self.driver.use_streams(self.streams)
         self.driver.use_bus(self.farm.bus.send_packets)
+        self.driver.use_screen(self._screen)
         self.forwarding = Forwarding(
             self.engine,
             self.driver.out,
@@ -397,6 +398,10 @@ class Incarnation:
             TASKS,
             runner,
         )
+
+    def _screen(self, out: Output) -> None:
+        times = (self.driver.now_ms(), self.clock.wall_ms())
+        self.deciders.registration.screen(self.engine, out, *times)
 
     def _deliver(self, event: Event) -> None:
         self.dispatcher.deliver(event)

@@ -59,6 +59,7 @@ class Driver:
         self._ports: dict[UdpPort, UdpReader] = {}
         self._streams: Streams | None = None
         self._packet_log: PacketLog | None = None
+        self._screen: Callable[[Output], None] | None = None
         self._now_ms = clock.now_ms()
         self._in_turn = False
         self._flush: asyncio.Handle | None = None
@@ -77,6 +78,10 @@ class Driver:
 
     def use_bus(self, send: Callable[[int, bytes], bool]) -> None:
         self._send_to_member = send
+
+    def use_screen(self, screen: Callable[[Output], None]) -> None:
+        """Let events that need no decision be answered before the others are delivered."""
+        self._screen = screen
 
     def use_streams(self, streams: Streams) -> None:
         self._streams = streams
@@ -200,6 +205,8 @@ class Driver:
         """Events to their users, whose answers may cause more, and everything out."""
         out = self.out
         while out.has_events:
+            if self._screen is not None:
+                self._screen(out)
             for event in out.take_events():
                 self._deliver(event)
         if out.media_commands:

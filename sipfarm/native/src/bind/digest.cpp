@@ -96,6 +96,12 @@ DigestGuard guard_from(nb::handle algorithms, std::int64_t nonce_lifetime_ms, co
   return {std::move(config), mint_from(keys, member_number, bind_to), NonceCounts{nonces_max, counts_max}};
 }
 
+nb::list challenges_of(DigestGuard& guard, nb::str realm, nb::handle source, std::int64_t wall_ms, bool stale) {
+  nb::list out;
+  for (const std::string& value : guard.challenges(to_text(realm), source_from(source), wall_ms, stale)) out.append(to_str(value));
+  return out;
+}
+
 nb::object find_credentials(const DigestGuard& guard, const ReceivedMessage& request, nb::str realm, bool proxy) {
   Credentials best;
   const auto header = proxy ? sip::Header::proxy_authorization : sip::Header::authorization;
@@ -192,8 +198,8 @@ void bind_digest(nb::module_& module) {
            },
            nb::kw_only(), nb::arg("algorithms"), nb::arg("nonce_lifetime_ms"), nb::arg("own"), nb::arg("keys"), nb::arg("member_number"),
            nb::arg("bind_to"), nb::arg("nonces_max"), nb::arg("counts_max"))
-      .def("mint", [](DigestGuard& self, nb::handle source, std::int64_t wall_ms) { return mint_nonce(self.mint(), source, wall_ms); },
-           nb::arg("source"), nb::arg("wall_ms"), "A nonce for this source, unlike any other.")
+      .def("challenges", &challenges_of, nb::arg("realm"), nb::arg("source"), nb::arg("wall_ms"), nb::arg("stale"),
+           "The values of WWW-Authenticate or Proxy-Authenticate, one for each algorithm.")
       .def_prop_ro("nonces_known", &DigestGuard::nonces_known, "Of how many nonces the use is remembered.")
       .def("find", &find_credentials, nb::arg("request"), nb::arg("realm"), nb::arg("proxy"),
            "The credentials for a realm by the algorithm we like best, or the number of a Verdict.")

@@ -1,4 +1,5 @@
 #include "sip/register_request.hpp"
+#include "sip/register_screen.hpp"
 
 #include "bind/bind.hpp"
 #include "sip/headers.hpp"
@@ -11,6 +12,7 @@ namespace {
 using sip::OwnAddresses;
 using sip::RegisterContact;
 using sip::RegisterContacts;
+using sip::RegisterScreen;
 
 nb::object tags_of(const sip::Message& request, sip::Header header) {
   nb::list out;
@@ -60,6 +62,12 @@ nb::tuple read_contacts(const ReceivedMessage& request, const OwnAddresses& own,
 }  // namespace
 
 void bind_register(nb::module_& module) {
+  nb::class_<RegisterScreen>(module, "RegisterScreen", "Challenges REGISTERs without credentials before anybody decides on them.")
+      .def(nb::init<sip::DigestGuard&, OwnAddresses>(), nb::arg("guard"), nb::arg("own"), nb::keep_alive<1, 2>())
+      .def("admit", [](RegisterScreen& self, nb::str domain, std::int64_t until_ms) { self.admit(to_text(domain), until_ms); }, nb::arg("domain"),
+           nb::arg("until_ms"), "A domain's REGISTERs are to be challenged, until then.")
+      .def("run", &RegisterScreen::run, nb::arg("engine"), nb::arg("out"), nb::arg("now_ms"), nb::arg("wall_ms"),
+           "Answer those among the events that ask for no more than a challenge; take them out.");
   module.def("read_registrant", &read_registrant, nb::arg("request"), nb::arg("own"),
              "Whom a REGISTER is for (RFC 3261 §10.3), or what is malformed in it.");
   module.def("read_contacts", &read_contacts, nb::arg("request"), nb::arg("own"), nb::arg("contacts_max"), "What a REGISTER binds (RFC 3261 §10.3).");

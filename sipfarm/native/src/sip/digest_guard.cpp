@@ -101,6 +101,21 @@ std::size_t DigestGuard::rank_of(const Credentials& credentials) const noexcept 
   return static_cast<std::size_t>(found - ours.begin());
 }
 
+std::vector<std::string> DigestGuard::challenges(std::string_view realm, const net::Address& source, std::int64_t wall_ms, bool stale) {
+  std::string nonce;
+  mint_.mint(nonce, source, wall_ms);
+  std::vector<std::string> out;
+  for (const DigestAlgorithm algorithm : config_.algorithms) {
+    std::string& value = out.emplace_back("Digest realm=\"");
+    value += realm;
+    value += "\", nonce=\"";
+    value += nonce;
+    value += algorithm == DigestAlgorithm::md5 ? "\", algorithm=MD5, qop=\"auth\"" : "\", algorithm=SHA-256, qop=\"auth\"";
+    if (stale) value += ", stale=true";
+  }
+  return out;
+}
+
 std::optional<Verdict> DigestGuard::find(const Message& request, Header header, std::string_view realm, Credentials& best) const {
   std::size_t best_rank = config_.algorithms.size();
   bool any = false;

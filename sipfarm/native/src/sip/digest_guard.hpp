@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,8 @@ class DigestGuard {
   DigestGuard(DigestGuardConfig config, NonceMint mint, NonceCounts counts);
 
   NonceMint& mint() noexcept { return mint_; }
+  /// The values of WWW-Authenticate or Proxy-Authenticate, one for each algorithm (RFC 3261 §22.2, §22.3), all of one nonce for this source.
+  std::vector<std::string> challenges(std::string_view realm, const net::Address& source, std::int64_t wall_ms, bool stale);
   std::size_t nonces_known() const noexcept { return counts_.size(); }
 
   /// Puts the credentials for a realm by the algorithm we like best into `best`; else what keeps us: absent or malformed. Credentials for other
