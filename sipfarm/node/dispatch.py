@@ -307,7 +307,7 @@ class Dispatcher:
         if outcome.status == "applied":
             self._binding_changed(update.aor)
             self.bindings_changed(update.aor)
-        self._reply(request.transaction, reply)
+        self._users.forwarding.reply(request.transaction, reply, times[0])
 
     def _flow_mark(self, request: Message) -> str:
         hop = request.hop

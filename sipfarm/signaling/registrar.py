@@ -84,6 +84,11 @@ class Registrar:
     def __init__(self, settings: RegistrarSettings, own: OwnAddresses) -> None:
         self._settings = settings
         self._own = own
+        self._service_route = [("Service-Route", hop) for hop in settings.service_route]
+        self._outbound_headers = (
+            ("Require", "outbound"),
+            ("Flow-Timer", str(settings.flow_timer_s)),
+        )
         self._date_s = -1  # the second that `_date` is the text of
         self._date = ""
 
@@ -209,12 +214,15 @@ class Registrar:
             for binding in outcome.bindings
             if binding.expires_at_wall_ms > wall_ms
         ]
-        headers += [("Path", hop) for hop in request.values("Path")[:PATH_PER_BINDING_MAX]]
-        headers += [("Service-Route", hop) for hop in self._settings.service_route]
+        path = request.values("Path")
+        if path:
+            headers += [("Path", hop) for hop in path[:PATH_PER_BINDING_MAX]]
+        headers += self._service_route
         headers.append(_SUPPORTED_HEADER)
-        if [contact for contact in update.contacts if contact.reg_id]:
-            headers.append(("Require", "outbound"))
-            headers.append(("Flow-Timer", str(self._settings.flow_timer_s)))
+        for contact in update.contacts:
+            if contact.reg_id:
+                headers += self._outbound_headers
+                break
         if wall_ms // 1_000 != self._date_s:
             self._date_s, self._date = wall_ms // 1_000, format_date(wall_ms)
         headers.append(("Date", self._date))
