@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from sipfarm.admin.views import BanView
 from sipfarm.base.net import HostPort
 from sipfarm.testing.balancer import PacketBalancer
 from sipfarm.testing.flooding import Flood, dropped, memory_bytes
@@ -407,8 +408,9 @@ def is_answered(link: UdpLink, phone: PlainPhone) -> bool:
 
 def test_who_guesses_passwords_is_banned_but_not_the_phone_beside_him(guarded: RealFarm) -> None:
     attacker = UdpLink(guarded.untrusted(3, 6060), guarded.listen)
-    beside = UdpLink(guarded.untrusted(3, 7070), guarded.listen)
-    bans = guarded.total("sipfarm_sip_bans")
+    beside_at = guarded.untrusted(3, 7070)
+    beside = UdpLink(beside_at, guarded.listen)
+    banned = guarded.total("sipfarm_sip_bans")
     with (
         phone_of(guarded, "bob", 3) as bob,
         PlainPhone(guarded.untrusted(4), guarded.listen) as phone,
@@ -417,11 +419,16 @@ def test_who_guesses_passwords_is_banned_but_not_the_phone_beside_him(guarded: R
         for number in range(FAULTS_MAX):
             assert is_answered(beside, phone)
             guess(attacker, phone, number)
-        assert guarded.total("sipfarm_sip_bans") - bans == 1
+        assert guarded.total("sipfarm_sip_bans") - banned == 1
         assert not is_answered(attacker, phone)
         assert not is_answered(beside, phone)
         assert bob.register().status == 200
         assert bob.options().status == 200
+        api, host = guarded.admin(guarded.names[0]), beside_at.host
+        bans = {ban.address: ban.fault for ban in api.get("/api/v1/bans", list[BanView])}
+        assert bans[host] == "credentials"
+        assert api.post(f"/api/v1/bans/{host}/lift", list[BanView])
+        assert is_answered(beside, phone)
     attacker.close()
     beside.close()
     guarded.process.wait_for_line(rf"source_banned.*{guarded.untrusted(3).host}")
