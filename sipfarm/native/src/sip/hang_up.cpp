@@ -122,7 +122,7 @@ void Forwarder::send_bye(const Call& call, const FarEnd& to, std::string_view fr
 void Forwarder::start_bye(std::string_view bye, std::string_view call_id, const net::Hop& hop, std::string_view name, std::int64_t now_ms,
                           Output& out) {
   std::uint64_t client = 0;
-  ClientTransaction* transaction = transactions_.open_client(Method::bye, User::none, 0, client);
+  ClientTransaction* transaction = transactions_.open_client(Method::bye, User::none, 0, client, Work::standing);
   if (transaction == nullptr) return core_.counters.drop(Drop::limit);
   transaction->hop = sending_hop(core_.config, hop);
   if (transaction->hop.transport == net::Transport::tls) transaction->server = name;
