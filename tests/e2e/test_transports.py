@@ -14,6 +14,7 @@ from typing import Self
 
 import pytest
 
+from sipfarm.admin.views import MemberView
 from sipfarm.base.net import HostPort
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.ports import lease_ports
@@ -172,6 +173,36 @@ def test_members_share_the_ports_of_all_transports(farm: StreamFarm) -> None:
             return len(holders) == farm.members
 
         eventually(registered_once_more, "all members hold connections", 30.0, lambda: holders)
+
+
+def test_a_draining_member_takes_no_connection_and_the_others_lose_none(
+    start: Callable[..., StreamFarm],
+) -> None:
+    farm = start(members=2)
+    farm.admin().post("/api/v1/members/m1/drain", MemberView)
+    with ExitStack() as stack:
+        for kind in ("tcp", "tls", "ws") * 4:
+            phone = stack.enter_context(phone_on(link_of(farm, kind), "carol"))
+            try:
+                assert phone.register().status == 200
+            except LinkClosed:  # it had begun to be there when the draining did
+                continue
+            assert phone.register(0).status == 200
+        for _ in range(8):
+            phone = stack.enter_context(phone_on(link_of(farm, "tcp"), "carol"))
+            assert phone.register().status == 200
+            assert farm.holder_of("carol") == "m2"
+            assert phone.register(0).status == 200
+        farm.admin().post("/api/v1/members/m1/undrain", MemberView)
+
+        def held_by_m1() -> bool:
+            phone = stack.enter_context(phone_on(link_of(farm, "tcp"), "carol"))
+            assert phone.register().status == 200
+            holder = farm.holder_of("carol")
+            assert phone.register(0).status == 200
+            return holder == "m1"
+
+        eventually(held_by_m1, "the member takes connections again", 30.0, lambda: "")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "ws"])

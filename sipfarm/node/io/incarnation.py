@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from sipfarm.admin.api import admin_api
 from sipfarm.admin.io.server import serving
 from sipfarm.base.clock import Clock
-from sipfarm.base.errors import CapacityError
+from sipfarm.base.errors import CapacityError, StartError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.net import HostPort, Listen, Transport
@@ -49,6 +49,7 @@ from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
 DOMAIN: Final = "domain"
+HALF_OPEN_S: Final = 0.5  # for a connection that has begun to be there
 TRANSACTIONS_MAX: Final = 400_000
 PURGE_EVERY_S: Final = 1.0
 PURGE_TOGETHER: Final = 1_000
@@ -77,6 +78,7 @@ class Incarnation:
         self.draining = False
         self.tombstoned = asyncio.Event()
         self._is_built = False
+        self._holding_back: asyncio.TimerHandle | None = None
         self._placement = PlacementSettings()
 
     async def run(
@@ -94,6 +96,9 @@ class Incarnation:
 
     async def _build(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
         config, loop = self.config, asyncio.get_running_loop()
+        self._group = group
+        self.sockets.open_listeners()
+        stack.callback(self._stop_holding_back)
         admin = stack.enter_context(closing(listening(config.admin.listen)))
         self.probe: LoadProbe = stack.enter_context(load_probe(loop))
         self.plane = MediaPlane(
@@ -202,7 +207,7 @@ class Incarnation:
         """Nothing is under way that would be lost."""
         counters = self.engine.counters()
         under_way = counters["server_transactions"] + counters["calls"] + self.task_calls.count
-        return not under_way and not self.dispatcher.waiting
+        return not under_way and not self.dispatcher.waiting and self._holding_back is None
 
     async def leave(self) -> None:
         """Read what is still queued, tell the others, and go."""
@@ -219,9 +224,33 @@ class Incarnation:
         if draining:
             self.log.info("member_draining")
             self.streams.close_idle()
+            self.sockets.hold_back()
+            loop = asyncio.get_running_loop()
+            self._holding_back = loop.call_later(HALF_OPEN_S, self._stop_accepting)
         else:
             self.log.info("member_undrained")
             self.streams.keep_idle()
+            self._stop_holding_back()
+            self._group.create_task(self._accept_again())
+
+    def _stop_accepting(self) -> None:
+        """What had begun when the draining did is accepted now; the other members get the rest."""
+        self._holding_back = None
+        self.streams.stop_listening()
+        self.sockets.close_listeners()
+        self.streams.close_idle()
+
+    def _stop_holding_back(self) -> None:
+        if self._holding_back is not None:
+            self._holding_back.cancel()
+            self._holding_back = None
+
+    async def _accept_again(self) -> None:
+        try:
+            for local, listen, bound in self.sockets.open_listeners():
+                await self.streams.listen(bound, local, listen.transport)
+        except StartError as error:
+            self.log.error("listening_failed", reason=str(error))
 
     # The farm.
 

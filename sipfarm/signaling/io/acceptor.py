@@ -57,7 +57,9 @@ class Acceptor:
         return self._under_way.total()
 
     def close(self) -> None:
-        """Take no more; the socket stays its owner's."""
+        """Take what has come, and no more; the socket stays its owner's."""
+        while self._accept():
+            pass
         self._loop.remove_reader(self._listener.fileno())
         if self._pause is not None:
             self._pause.cancel()
@@ -66,17 +68,18 @@ class Acceptor:
         self._pause = None
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Whether there may be more."""
         for _ in range(ACCEPTS_PER_TURN_MAX):
             try:
                 accepted, peer = self._listener.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     self._loop.remove_reader(self._listener.fileno())
                     self._pause = self._loop.call_later(PAUSE_S, self._begin)
-                    return
+                    return False
                 continue  # the peer went before it was taken
             source = str(peer[0])
             if not self._admits(source, self._under_way[source], self.handshakes):
@@ -87,6 +90,7 @@ class Acceptor:
                 accepted.setsockopt(level, option, value)
             self._under_way[source] += 1
             self._group.create_task(self._take(accepted, source))
+        return True
 
     async def _take(self, accepted: socket.socket, source: str) -> None:
         context = None if self._context is None else self._context()

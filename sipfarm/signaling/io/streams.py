@@ -187,11 +187,13 @@ class Streams:
         self._close(connection)
 
     def stop_listening(self) -> None:
+        """Accept what waits, and nothing after it."""
         while self._acceptors:
             self._acceptors.pop().close()
 
     def close_idle(self) -> None:
         """Close connections one after the other, so that phones come back elsewhere."""
+        self.keep_idle()
         connection = next(iter(self._by_flow.values()), None)
         if connection is None:
             return
