@@ -16,6 +16,7 @@ sip::BusMessage full(Kind kind) {
   message.hops = 2;
   message.member = 16'383;
   message.epoch = 2'097'151;
+  message.sender_epoch = 2'097'150;
   message.ttl_ms = UINT32_MAX;
   message.key = UINT64_MAX;
   message.claim = UINT64_MAX - 1;

@@ -75,6 +75,44 @@ TEST_CASE("a home that does not know the one proposed gives nothing away") {
   CHECK(farm[home].engine.directory_size() == 0);
 }
 
+TEST_CASE("a sync that comes before the view has the sender's new life is made again (DESIGN: view changes)") {
+  sip::EngineConfig of_asker = Bench::config(1);
+  sip::EngineConfig of_home = Bench::config(2);
+  of_asker.epoch = of_home.epoch = 10;
+  Bench asker{std::move(of_asker)};
+  Bench home{std::move(of_home)};
+  const auto see = [](Bench& bench, std::uint32_t epoch_of_asker) {
+    const std::vector<sip::FarmMember> members = {{1, epoch_of_asker, true, 0}, {2, 10, true, 0}};
+    bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.set_view(members, now, out); });
+  };
+  const auto run = [&] {
+    while (!asker.frames.empty() || !home.frames.empty()) {
+      Bench& from = asker.frames.empty() ? home : asker;
+      Bench& to = asker.frames.empty() ? asker : home;
+      const std::string payload = std::move(from.frames.front().second);
+      from.frames.pop_front();
+      const std::uint16_t number = &from == &asker ? 1 : 2;
+      to.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.receive_bus(number, payload, now, out); });
+    }
+  };
+  see(home, 9);
+  home.frames.clear();
+  see(asker, 10);
+  run();
+  see(home, 10);
+  see(asker, 10);  // the next heartbeat
+  run();
+  sip::FarmView view{1, 10, Bench::config(1).transaction_key};
+  const std::vector<sip::FarmMember> members = {{1, 10, true, 0}, {2, 10, true, 0}};
+  view.set(members);
+  Ask invite;
+  for (int i = 0; view.rank(invite.call_id).first != 2; ++i) invite.call_id = "call-" + std::to_string(i);
+  asker.receive(alice, invite.text());
+  run();
+  CHECK(asker.events.size() == 1);
+  CHECK(home.dropped(sip::Drop::unclaimed) == 0);
+}
+
 TEST_CASE("responses reach the owner from wherever they arrive (DESIGN: ownership, RFC 3261 §18.1.2)") {
   Farm farm;
   const std::string at_bob = forwarded(farm, 1);

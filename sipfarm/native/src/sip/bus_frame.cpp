@@ -96,8 +96,9 @@ void append_bus_message(std::string& out, const BusMessage& message) {
       break;
     case Kind::sync:
     case Kind::synced:
-      begin(1);
+      begin(message.kind == Kind::sync ? 2 : 1);
       writer.uint(message.epoch);
+      if (message.kind == Kind::sync) writer.uint(message.sender_epoch);
       break;
   }
 }
@@ -151,8 +152,11 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
       return *count == 2 && read_uint(reader, any, message.claim) ? std::optional{message} : std::nullopt;
     case Kind::sync:
     case Kind::synced:
-      if (*count != 2 || !read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
+      if (*count != (message.kind == Kind::sync ? 3U : 2U) || !read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
       message.epoch = static_cast<std::uint32_t>(value);
+      if (message.kind == Kind::synced) return message;
+      if (!read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
+      message.sender_epoch = static_cast<std::uint32_t>(value);
       return message;
   }
   return std::nullopt;

@@ -20,7 +20,7 @@ struct BusMessage {
     note,     // key, member, epoch, ttl_ms: a directory entry, told to a new home or to the second-ranked
     send,     // hop, bytes, claim (transaction): to leave through a flow of the receiver
     failed,   // claim (transaction): that could not be sent
-    sync,     // epoch: the sender has told the receiver, by its epoch, every note that it is home of or holds the copy of
+    sync,     // epoch, sender_epoch: the sender has told the receiver, each by its epoch, every note that it is home of or holds the copy of
     synced    // epoch: the answer, with the epoch of the one that synced
   };
   Kind kind = Kind::packet;
@@ -28,6 +28,7 @@ struct BusMessage {
   std::uint8_t hops = 0;
   std::uint16_t member = 0;
   std::uint32_t epoch = 0;
+  std::uint32_t sender_epoch = 0;
   std::uint32_t ttl_ms = 0;
   std::uint64_t key = 0;
   std::uint64_t claim = 0;

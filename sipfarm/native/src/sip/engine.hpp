@@ -195,7 +195,7 @@ class Engine {
   void note_to(std::uint16_t member, std::int64_t now_ms, Output& out);
   void note_again(std::int64_t now_ms, Output& out, const FarmView& before);
   void claim_again(std::int64_t now_ms, Output& out);
-  void hear_sync(std::uint16_t from, std::int64_t now_ms, Output& out);
+  void hear_sync(Directory::Owner from, std::int64_t now_ms, Output& out);
   /// Whether everybody who was there before has told this member what it is home of; until then it grants no claim.
   bool is_settled() const noexcept { return unheard_.empty(); }
   void tell_member(std::uint16_t member, const BusMessage& message, Output& out);

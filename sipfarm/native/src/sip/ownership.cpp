@@ -291,7 +291,7 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
       tell(fired_, now_ms, out);
       return;
     case Kind::sync:
-      if (message.epoch == core_.config.epoch) hear_sync(from, now_ms, out);
+      if (message.epoch == core_.config.epoch) hear_sync({from, message.sender_epoch}, now_ms, out);
       return;
     case Kind::synced: {
       const auto peer = peers_.find(from);
@@ -371,18 +371,19 @@ void Engine::note_to(std::uint16_t member, std::int64_t now_ms, Output& out) {
   message.kind = BusMessage::Kind::sync;
   const FarmMember* told = view_.find(member);
   message.epoch = told != nullptr ? told->epoch : 0;
+  message.sender_epoch = core_.config.epoch;
   tell_member(member, message, out);
 }
 
-void Engine::hear_sync(std::uint16_t from, std::int64_t now_ms, Output& out) {
-  // Whose view is behind would wait for a sync that has come already: without an answer it comes again.
-  if (view_.find(from) == nullptr) return;
+void Engine::hear_sync(Directory::Owner from, std::int64_t now_ms, Output& out) {
+  // Whose view is behind, or has the sender's life before, would wait for a sync that has come already: without an answer it comes again.
+  if (!view_.is_live(from.member, from.epoch)) return;
   BusMessage answer;
   answer.kind = BusMessage::Kind::synced;
   answer.epoch = core_.config.epoch;
-  tell_member(from, answer, out);
+  tell_member(from.member, answer, out);
   if (is_settled()) return;
-  std::erase_if(unheard_, [&](const Directory::Owner& owner) { return owner.member == from; });
+  std::erase(unheard_, from);
   if (is_settled()) claim_again(now_ms, out);
 }
 
