@@ -19,6 +19,12 @@ def scheduled_us(pid: int) -> float:
     return sum(int(text.split()[0]) for text in texts) / 1e3
 
 
+def children_us() -> float:
+    """User and system time of the processes that this one has started and waited for."""
+    used = os.times()
+    return (used.children_user + used.children_system) * 1e6
+
+
 def model_name() -> str:
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):

@@ -17,6 +17,7 @@ STOCK_ROUTING: Final = "sipfarm.signaling.policy:stock_policy"
 READY_WITHIN_S: Final = 20.0
 SETTLE_S: Final = 0.5
 FILL_RATE: Final = 200  # of the registrations before a call load
+FARM_USERS: Final = tuple([f"p{number}" for number in range(PHONES_MAX)])
 CALLER_SOCKETS: Final = 900  # SIPp writes no port where a call has to share one
 
 
@@ -43,12 +44,21 @@ def members_cpu_us(farm: RealFarm) -> float:
 class ProxiedCalls:
     """Calls without SDP from many sockets to phones at several addresses."""
 
-    def __init__(self, farm: RealFarm, home: Path, phones: int, pin: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        farm: RealFarm,
+        home: Path,
+        phones: int,
+        pin: Sequence[str] = (),
+        *,
+        domain: str = DOMAIN,
+        users: Sequence[str] = FARM_USERS,
+    ) -> None:
         self._farm = farm
         self._home = home
         self._pin = tuple(pin)
+        self._domain = domain
         self._phones = [self._load("proxied_call_uas", 2 + index) for index in range(phones)]
-        users = [f"p{number}" for number in range(PHONES_MAX)]
         for index in range(phones):
             own = users[index::phones]
             file = users_file(self._home_of(index) / "own.csv", [f"{user};" for user in own])
@@ -82,6 +92,6 @@ class ProxiedCalls:
     ) -> Load:
         server, at = self._farm.listen, self._farm.trusted(number)
         return Load(
-            scenario, (server.host, server.port), at.host, at.port, {"domain": DOMAIN},
+            scenario, (server.host, server.port), at.host, at.port, {"domain": self._domain},
             injected, self._pin, sockets,
         )  # fmt: skip
