@@ -16,6 +16,8 @@ from sipfarm.provisioning import ProvisionFile
 from sipfarm.provisioning import load as load_provisioning
 
 ACTS = ("added", "changed", "removed")
+STORE_TIMEOUT_S = 30.0
+"""Nobody waits for this command as a call waits: a busy machine may take its time."""
 
 
 def provision(
@@ -45,7 +47,7 @@ def provision(
 
 
 async def _apply(provisioned: ProvisionFile, farm: FarmConfig) -> tuple[DomainChange, ...]:
-    async with open_store(farm.store, farm=farm.name) as store:
+    async with open_store(farm.store, farm=farm.name, timeout_s=STORE_TIMEOUT_S) as store:
         return await apply(provisioned, store)
 
 
