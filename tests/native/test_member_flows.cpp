@@ -22,6 +22,20 @@ TEST_CASE("over a stream the answer leaves by the connection the request came on
   CHECK(sent.hop.member == 0);
 }
 
+TEST_CASE("what leaves through another member's connection is told at both") {
+  Farm farm;
+  farm.loads = {0.9F, 0.1F, 0.9F};
+  farm.view({1, 2, 3});
+  for (std::uint16_t number = 1; number <= 3; ++number) farm[number].trace();
+  Ask invite;
+  invite.via = "SIP/2.0/TCP 192.0.2.1:5061";
+  farm.receive(1, hop_of("192.0.2.1", 50'000, net::Transport::tcp, 5), invite.text());
+  farm[2].respond(farm[2].take_event(sip::EventKind::request).id, 404);
+  farm.run();
+  CHECK(farm[1].told == "passed_on to 2: INVITE sip:bob@example.test SIP/2.0\nsent from 2: SIP/2.0 404 Not Found\n");
+  CHECK(farm[2].told == "worked_on from 1: INVITE sip:bob@example.test SIP/2.0\nsent to 1: SIP/2.0 404 Not Found\n");
+}
+
 TEST_CASE("a flow of a member that is gone fails at once (RFC 5626)") {
   Farm farm;
   farm.view({1, 2, 3});
