@@ -1,13 +1,18 @@
 """Bringing a provisioning file into the store. A second time changes nothing."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
-from sipfarm.base.records import Account, Application, DomainChange
-from sipfarm.cluster.io.store import Names
+from sipfarm.base.records import Account, Application, Domain, DomainChange
+from sipfarm.cluster.io.store import Names, StoreUnavailable
 from sipfarm.cluster.provision import contents_of
 from sipfarm.provisioning import ProvisionDomain, ProvisionFile
 
-TOGETHER_MAX: Final = 1_000  # names written in one step
+TOGETHER_MAX: Final = 500
+"""Names written in one step: it holds the lock of a SQLite store, and the farm's members wait."""
+PAUSES_S: Final = (0.2, 0.5, 1.0)
+"""Before a step that a busy store has not done is tried again."""
 
 
 async def apply(file: ProvisionFile, store: Names) -> tuple[DomainChange, ...]:
@@ -27,8 +32,19 @@ async def _apply_domain(provisioned: ProvisionDomain, store: Names) -> DomainCha
         step = names[start : start + TOGETHER_MAX]
         accounts = [named for named in step if isinstance(named, Account)]
         applications = [named for named in step if isinstance(named, Application)]
-        total = _sum(total, await store.put_domain(contents.domain, accounts, applications))
+        total = _sum(total, await _step(store, contents.domain, accounts, applications))
     return total
+
+
+async def _step(
+    store: Names, domain: Domain, accounts: Sequence[Account], applications: Sequence[Application]
+) -> DomainChange:
+    for pause_s in PAUSES_S:
+        try:
+            return await store.put_domain(domain, accounts, applications)
+        except StoreUnavailable:
+            await asyncio.sleep(pause_s)
+    return await store.put_domain(domain, accounts, applications)
 
 
 def _sum(earlier: DomainChange, later: DomainChange) -> DomainChange:
