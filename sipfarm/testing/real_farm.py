@@ -84,6 +84,10 @@ class RealFarm:
         self._users_given = 0
         self.names = [f"m{index + 1}" for index in range(options.members)]
         self._provision()
+        self.start()
+
+    def start(self) -> None:
+        """Start its members, with the store as it is; after `end`, if they have run."""
         if self._single:
             self._start_single()
         else:
@@ -267,6 +271,7 @@ class RealFarm:
         ]
 
     def _start_single(self) -> None:
+        self._processes = []
         for index in range(self.options.members):
             command = [*COMMAND, "member", "--config", self._config(index)]
             self._processes.append(self._children.start(command))
