@@ -12,6 +12,7 @@ import msgspec
 from sipfarm.base.errors import ConfigError, ConfigProblem
 from sipfarm.base.io.files import is_readable, read_text
 from sipfarm.base.net import HostPort, Listen, PortRange, Transport
+from sipfarm.base.roles import ROLES, Role
 from sipfarm.base.secrets import SECRET_BYTES_MIN, Secret
 from sipfarm.base.toml_reader import Reader, TomlDocument, TomlTable
 from sipfarm.base.toml_values import (
@@ -30,12 +31,10 @@ from sipfarm.config_protect import ProtectConfig, protect_of
 Balancing = Literal["packet", "flow"]
 ReplyVia = Literal["any", "receiver"]
 MediaMode = Literal["relay", "auto", "direct"]
-Role = Literal["edge", "pbx", "media"]
 DigestAlgorithm = Literal["SHA-256", "MD5"]
 
 BALANCING: tuple[Balancing, ...] = ("packet", "flow")
 REPLY_VIA: tuple[ReplyVia, ...] = ("any", "receiver")
-ROLES: tuple[Role, ...] = ("edge", "pbx", "media")
 MEDIA_MODES: tuple[MediaMode, ...] = ("relay", "auto", "direct")
 DIGEST_ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256", "MD5")
 

@@ -46,6 +46,9 @@ class MemberView(View, frozen=True, kw_only=True):
     pid: int
     admin: str
     bus: str
+    roles: tuple[str, ...] = ()
+    revision: int | None = None
+    """Of the farm's domains and names: what the member does is by this one, or a newer."""
     load: LoadView | None = None
     owns: OwnsView | None = None
 

@@ -15,9 +15,11 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+
+from sipfarm.base.roles import ROLES, Role
 
 Hash = Callable[[bytes, bytes], int]
 """SipHash-2-4 of data under a 16-byte key, as an unsigned 64-bit number."""
@@ -42,6 +44,17 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     """Of the media ports and threads that the member has."""
 
 
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What a member says of itself beside how busy it is."""
+
+    names_revision: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """No older word on domains and the names in them is acted on."""
+    roles: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=16)], ...], msgspec.Meta(max_length=16)
+    ] = ROLES
+    """A later release may know more of them."""
+
+
 class ViewState(StrEnum):
     """How one member sees another."""
 
@@ -62,6 +75,7 @@ class MemberInView(msgspec.Struct, frozen=True):
     name: str
     state: ViewState
     load: Load = Load()
+    standing: Standing = Standing()
 
     @property
     def incarnation(self) -> Incarnation:
@@ -71,6 +85,19 @@ class MemberInView(msgspec.Struct, frozen=True):
     def is_live(self) -> bool:
         """Whether it owns anything: everything but dead."""
         return self.state is not ViewState.DEAD
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is sent to it now arrives, as far as is known."""
+        return self.state in (ViewState.READY, ViewState.DRAINING)
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether new work is placed on it."""
+        return self.state is ViewState.READY and self.has_role("pbx")
+
+    def has_role(self, role: Role) -> bool:
+        return role in self.standing.roles
 
 
 class View(msgspec.Struct, frozen=True):
@@ -84,7 +111,7 @@ class View(msgspec.Struct, frozen=True):
 
     def ready(self) -> tuple[MemberInView, ...]:
         """Those that get new work."""
-        return tuple([member for member in self.members if member.state is ViewState.READY])
+        return tuple([member for member in self.members if member.takes_work])
 
     def member(self, number: int) -> MemberInView | None:
         return next((member for member in self.members if member.number == number), None)

@@ -16,7 +16,7 @@ from sipfarm.cli.admin_options import (
 )
 
 COLUMNS = (
-    *("name", "state", "incarnation", "pid", "admin"),
+    *("name", "state", "roles", "revision", "incarnation", "pid", "admin"),
     *("calls", "flows", "transactions", "lag ms", "cpu"),
 )
 MemberName = Annotated[str, typer.Argument(help="such as m1", show_default=False)]
@@ -71,6 +71,8 @@ def _row(member: MemberView) -> tuple[object, ...]:
     return (
         member.name,
         member.state,
+        ",".join(member.roles),
+        "" if member.revision is None else member.revision,
         member.incarnation,
         member.pid,
         member.admin,

@@ -27,6 +27,17 @@ class NameConflict(SipfarmError):
     """A number, an alias or a name of a domain is wanted by two."""
 
 
+class NoDomain(SipfarmError):
+    """There is no domain of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no domain {name}")
+
+
+class PasswordNeeded(SipfarmError):
+    """An account without a password is not there to keep the one it has."""
+
+
 class Known(msgspec.Struct, frozen=True):
     """What a change needs to know of a domain as it stands: the names it touches, the numbers they
     have or want.
@@ -46,10 +57,11 @@ class Delta(msgspec.Struct, frozen=True):
     names: Mapping[NameKey, Named | None]
     numbers: Mapping[str, NumberTarget | None]
     change: DomainChange
+    removes_domain: bool = False
 
     def unchanged(self) -> bool:
         """Whether nothing is to be written."""
-        return self.domain is None and not self.names and not self.numbers
+        return not (self.domain or self.names or self.numbers or self.removes_domain)
 
 
 def key_of(named: Named) -> NameKey:
@@ -70,6 +82,34 @@ def names_to_look_at(wanted: Iterable[Named]) -> set[NameKey]:
     return {(kind, named.name) for named in wanted for kind in TargetKind}
 
 
+def add(known: Known, domain: Domain) -> Delta:
+    """Add a domain that is not there yet."""
+    if known.domain is not None:
+        raise NameConflict(f"there is a domain {domain.name} already")
+    return put(known, domain, ())
+
+
+def put_names(known: Known, domain: str, wanted: Sequence[Named], *, new: bool) -> Delta:
+    """Add or replace names in a domain that is there; only `new` ones, if asked to. An account
+    without digests keeps those it has.
+    """
+    if known.domain is None:
+        raise NoDomain(domain)
+    for kind, name in map(key_of, wanted):
+        if new and (kind, name) in known.names:
+            raise NameConflict(f"{domain}: there is an {kind} {name!r} already")
+    return put(known, known.domain, [_with_digests(known, named) for named in wanted])
+
+
+def _with_digests(known: Known, named: Named) -> Named:
+    if isinstance(named, Application) or named.ha1_sha256:
+        return named
+    old = known.names.get(key_of(named))
+    if not isinstance(old, Account):
+        raise PasswordNeeded(f"{named.domain}: a new account {named.name!r} needs a password")
+    return msgspec.structs.replace(named, ha1_md5=old.ha1_md5, ha1_sha256=old.ha1_sha256)
+
+
 def put(known: Known, domain: Domain, wanted: Sequence[Named]) -> Delta:
     """Add or replace a domain and names in it."""
     _check_unique(domain, wanted)
@@ -83,15 +123,22 @@ def put(known: Known, domain: Domain, wanted: Sequence[Named]) -> Delta:
         for number in numbers_of(named):
             _check_free(domain, number, known.numbers.get(number), key, names.keys())
             numbers[number] = NumberTarget(*key)
-    return _delta(known, domain, names, numbers)
+    return _delta(known, domain.name, domain, names, numbers)
 
 
 def remove(known: Known, domain: str, gone: Iterable[NameKey]) -> Delta:
-    """Remove names and their numbers."""
-    if known.domain is None:
-        return Delta(None, known.revision, {}, {}, DomainChange(domain, known.revision))
+    """Remove names and their numbers; of a domain that was removed too, what it left behind."""
     there = [key for key in gone if key in known.names]
-    return _delta(known, known.domain, dict.fromkeys(there), _freed(known, there))
+    return _delta(known, domain, None, dict.fromkeys(there), _freed(known, there))
+
+
+def remove_domain(known: Known, domain: str) -> Delta:
+    """Remove a domain; nobody finds the names in it any more, nor adds one."""
+    there = known.domain is not None
+    revision = known.revision + there
+    removed = (f"domain {domain}",) if there else ()
+    change = DomainChange(domain, revision, removed=removed)
+    return Delta(None, revision, {}, {}, change, removes_domain=there)
 
 
 def _check_unique(domain: Domain, wanted: Sequence[Named]) -> None:
@@ -143,15 +190,15 @@ def _freed(known: Known, keys: Iterable[NameKey]) -> dict[str, NumberTarget | No
 
 def _delta(
     known: Known,
-    domain: Domain,
+    domain: str,
+    wanted: Domain | None,
     names: Mapping[NameKey, Named | None],
     numbers: Mapping[str, NumberTarget | None],
 ) -> Delta:
     """Drop what would write what is there, and say what remains."""
     names = {key: named for key, named in names.items() if known.names.get(key) != named}
     numbers = {number: to for number, to in numbers.items() if known.numbers.get(number) != to}
-    label = f"domain {domain.name}"
-    new_domain = known.domain != domain
+    written = None if wanted == known.domain else wanted
     added = [
         f"{kind} {name}"
         for (kind, name), named in names.items()
@@ -163,9 +210,9 @@ def _delta(
         if named and (kind, name) in known.names
     ]
     removed = [f"{kind} {name}" for (kind, name), named in names.items() if named is None]
-    if new_domain:
-        (added if known.domain is None else changed).insert(0, label)
-    touched = bool(names or numbers or new_domain)
+    if written is not None:
+        (added if known.domain is None else changed).insert(0, f"domain {domain}")
+    touched = bool(names or numbers or written)
     revision = known.revision + 1 if touched else known.revision
-    change = DomainChange(domain.name, revision, tuple(added), tuple(changed), tuple(removed))
-    return Delta(domain if new_domain else None, revision, names, numbers, change)
+    change = DomainChange(domain, revision, tuple(added), tuple(changed), tuple(removed))
+    return Delta(written, revision, names, numbers, change)

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from sipfarm.base.farm_view import Incarnation, Load, MemberInView, View, ViewState
+from sipfarm.base.farm_view import Incarnation, Load, MemberInView, Standing, View, ViewState
 from sipfarm.base.limits import MEMBERS_MAX
 from sipfarm.base.records import MemberRecord, MemberState, epoch_is_newer
 from sipfarm.cluster.membership_outputs import (
@@ -34,8 +34,9 @@ from sipfarm.cluster.membership_outputs import (
     ViewChanged,
 )
 from sipfarm.cluster.membership_settings import MembershipSettings
-from sipfarm.cluster.wire import OwnState
+from sipfarm.cluster.wire import Heartbeat, OwnState
 
+PLAIN: Final = Standing()
 DEAD_SHOWN_MAX: Final = 32
 DEAD_REMEMBERED_MAX: Final = 1_024
 
@@ -51,26 +52,27 @@ class _Member(msgspec.Struct):
     heard_ms: int
     renewed_ms: int
     try_again_ms: int
-    told: ViewState | None = None  # None: never heard
+    told: Heartbeat | None = None  # None: never heard
     suspected: bool = True
     trying: bool = False  # a tombstone is on its way
-    load: Load = Load()
-    digest: int | None = None  # of the view that it has
 
     @property
     def state(self) -> ViewState:
         if self.suspected or self.told is None:
             return ViewState.SUSPECTED
-        return self.told
+        return _TOLD[self.told.state]
+
+    def shown(self) -> MemberInView:
+        told = self.told
+        load, standing = (told.load, told.standing) if told else (Load(), PLAIN)
+        return MemberInView(self.number, self.epoch, self.name, self.state, load, standing)
 
 
 class _Early(msgspec.Struct, frozen=True):
     """A heartbeat of a member whose record was not read yet."""
 
     incarnation: Incarnation
-    told: ViewState
-    load: Load
-    digest: int
+    told: Heartbeat
     heard_ms: int
 
 
@@ -81,6 +83,7 @@ class _Dead(msgspec.Struct, frozen=True):
     until_ms: int
 
 
+_Shown = tuple[Incarnation, ViewState, tuple[str, ...]]
 _TOLD: Final[Mapping[OwnState, ViewState]] = {
     OwnState.READY: ViewState.READY,
     OwnState.DRAINING: ViewState.DRAINING,
@@ -107,7 +110,7 @@ class Membership:
         self._cut_off_after_ms = settings.doubt_after_ms
         self._over = False
         self._view: View | None = None
-        self._shown: tuple[tuple[Incarnation, ViewState], ...] = ()
+        self._shown: tuple[_Shown, ...] = ()
         self._changes()
 
     @property
@@ -117,10 +120,7 @@ class Membership:
     def view(self) -> View:
         """All members with their latest loads, ourselves included."""
         if self._view is None:
-            others = [
-                MemberInView(member.number, member.epoch, member.name, member.state, member.load)
-                for member in self._members.values()
-            ]
+            others = [member.shown() for member in self._members.values()]
             dead = [dead.shown for dead in self._shown_dead.values()]
             self._view = View(tuple(sorted([self._own, *others, *dead], key=_by_number)))
         return self._view
@@ -142,19 +142,22 @@ class Membership:
     def is_agreed(self) -> bool:
         """Whether every other member was heard, and has the same incarnations in view as we."""
         digest = self.view().digest()
-        return all(not m.suspected and m.digest == digest for m in self._members.values())
+        return all(
+            not m.suspected and m.told is not None and m.told.view_digest == digest
+            for m in self._members.values()
+        )
 
-    def own(self, state: OwnState, load: Load) -> list[Output]:
+    def own(self, state: OwnState, load: Load, standing: Standing = PLAIN) -> list[Output]:
         """Tell how this member itself is."""
         if self._over:
             return []
-        self._own = msgspec.structs.replace(self._own, state=_TOLD[state], load=load)
+        self._own = msgspec.structs.replace(
+            self._own, state=_TOLD[state], load=load, standing=standing
+        )
         self._view = None
         return self._changes()
 
-    def heartbeat(
-        self, incarnation: Incarnation, state: OwnState, load: Load, digest: int, now_ms: int
-    ) -> list[Output]:
+    def heartbeat(self, incarnation: Incarnation, told: Heartbeat, now_ms: int) -> list[Output]:
         """A heartbeat has come over an authenticated link."""
         self._look(now_ms)
         if self._over:
@@ -164,17 +167,16 @@ class Membership:
         if member is None or member.epoch != epoch:
             if not self.accepts(incarnation):
                 return []
-            self._heard_early(_Early(incarnation, _TOLD[state], load, digest, now_ms))
+            self._heard_early(_Early(incarnation, told, now_ms))
             return [ReadRegistry()] if self._store_up else []
         member.heard_ms = now_ms
         self._proved_ms = max(now_ms, self._proved_ms)
-        member.told = _TOLD[state]
+        member.told = told
         member.suspected = False
-        member.load = load
-        member.digest = digest
         self._view = None
         outputs = self._changes()
-        if self._store_up and digest != self.view().digest():
+        is_behind = told.standing.names_revision > self._own.standing.names_revision
+        if self._store_up and (is_behind or told.view_digest != self.view().digest()):
             outputs.append(ReadRegistry())
         return outputs
 
@@ -302,7 +304,7 @@ class Membership:
         if early is not None and early.incarnation == incarnation:
             silent_ms = now_ms - early.heard_ms
             member.suspected = silent_ms >= self.settings.suspect_after_ms
-            member.told, member.load, member.digest = early.told, early.load, early.digest
+            member.told = early.told
         self._shown_dead.pop(record.number, None)
         self._view = None
         return [Dial(record.number, record.epoch, record.bus)]
@@ -391,5 +393,5 @@ def _by_number(member: MemberInView | MemberRecord) -> int:
     return member.number
 
 
-def _shown(members: Iterable[MemberInView]) -> tuple[tuple[Incarnation, ViewState], ...]:
-    return tuple([(member.incarnation, member.state) for member in members])
+def _shown(members: Iterable[MemberInView]) -> tuple[_Shown, ...]:
+    return tuple([(m.incarnation, m.state, m.standing.roles) for m in members])

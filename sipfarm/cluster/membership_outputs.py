@@ -17,7 +17,7 @@ class GoneFor(StrEnum):
 
 
 class ViewChanged(msgspec.Struct, frozen=True):
-    """Somebody came, went, or changed its state. (A load alone is no change.)"""
+    """Somebody came, went, or changed its state or roles. (A load alone is no change.)"""
 
     view: View
 
@@ -56,7 +56,7 @@ class HangUp(msgspec.Struct, frozen=True):
 
 
 class ReadRegistry(msgspec.Struct, frozen=True):
-    """Read the members in the store now, not only at the next turn."""
+    """Read the members in the store, and the revision of names, now and not at the next turn."""
 
 
 class SelfTombstoned(msgspec.Struct, frozen=True):

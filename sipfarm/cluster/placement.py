@@ -6,7 +6,7 @@ considered. Nobody compares all, so nobody runs to the one that was idle 200 ms 
 
 import msgspec
 
-from sipfarm.base.farm_view import PERMILLE, Load, MemberInView, View, ViewState
+from sipfarm.base.farm_view import PERMILLE, Load, MemberInView, View
 
 _DRAW_BITS = 32
 
@@ -39,7 +39,7 @@ def score(load: Load, settings: PlacementSettings) -> float:
 def choose(own: MemberInView, view: View, draw: int, settings: PlacementSettings) -> int:
     """The number of the member that gets the new work `own` received; `draw` is 64 random bits.
 
-    A member that is not ready keeps it only where nobody else is.
+    A member that takes none keeps it only where nobody else is.
     """
     others = [member for member in view.ready() if member.number != own.number]
     if not others:
@@ -52,6 +52,6 @@ def choose(own: MemberInView, view: View, draw: int, settings: PlacementSettings
     scores = [score(member.load, settings) for member in sampled]
     best = scores.index(min(scores))
     busy = score(own.load, settings)
-    if own.state is ViewState.READY and busy - scores[best] <= settings.busier_by:
+    if own.takes_work and busy - scores[best] <= settings.busier_by:
         return own.number
     return sampled[best].number

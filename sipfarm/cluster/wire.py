@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import msgspec
 
 from sipfarm.base.errors import PeerError, UsageError
-from sipfarm.base.farm_view import Load
+from sipfarm.base.farm_view import Load, Standing
 from sipfarm.base.limits import BUS_FRAME_BYTES_MAX
 from sipfarm.base.records import EPOCH_MAX, MEMBER_NUMBER_MAX
 
@@ -87,11 +87,14 @@ class Refusal(Frame, frozen=True, tag=3):
 
 
 class Heartbeat(Frame, frozen=True, tag=4):
-    """The sender lives; its state, its load, and the digest of its view."""
+    """The sender lives; its state, its load, the digest of its view, and what else it says of
+    itself. (Of a release that did not say it, it has all roles.)
+    """
 
     state: OwnState
     load: Load
     view_digest: Annotated[int, msgspec.Meta(ge=0)]
+    standing: Standing = Standing()
 
 
 class Packets(Frame, frozen=True, tag=5):

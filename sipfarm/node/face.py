@@ -20,7 +20,7 @@ from sipfarm.admin.views import (
     iso,
 )
 from sipfarm.base.clock import Clock
-from sipfarm.base.farm_view import View, ViewState
+from sipfarm.base.farm_view import Standing, View, ViewState
 from sipfarm.base.records import Account, Binding, Domain, MemberRecord
 from sipfarm.base.records import MemberState as Registered
 from sipfarm.cluster.io.farm import Farm
@@ -124,6 +124,8 @@ class Face:
             pid=record.pid,
             admin=record.admin,
             bus=record.bus,
+            roles=self._standing(record).roles,
+            revision=self._standing(record).names_revision,
             load=LoadView(
                 loop_lag_ms=round(self._load.loop_lag_ms, 2),
                 cpu=round(self._load.cpu, 3),
@@ -298,7 +300,14 @@ class Face:
             pid=record.pid,
             admin=record.admin,
             bus=record.bus,
+            roles=self._standing(record).roles,
+            revision=self._standing(record).names_revision,
         )
+
+    def _standing(self, record: MemberRecord) -> Standing:
+        """What an incarnation says of itself; nothing yet if it was not heard."""
+        seen = self._member.view().member(record.number)
+        return Standing() if seen is None or seen.epoch != record.epoch else seen.standing
 
     def _state_of_silent(self, record: MemberRecord) -> MemberState:
         lease_over = record.lease_until_wall_ms < self._member.clock.wall_ms()

@@ -23,7 +23,7 @@ from sipfarm.cluster.membership_outputs import (
     ViewChanged,
 )
 from sipfarm.cluster.membership_settings import MembershipSettings
-from sipfarm.cluster.wire import OwnState
+from sipfarm.cluster.wire import Heartbeat, OwnState
 from sipfarm.testing.bus import SimBus
 from sipfarm.testing.clock import VirtualClock
 from sipfarm.testing.memory_store import MemoryStore
@@ -110,12 +110,13 @@ class SimPlace:
 
     def heartbeat(self, sender: Incarnation, packed: bytes) -> None:
         """One that has come."""
-        state, load, digest = msgspec.msgpack.decode(packed, type=tuple[OwnState, Load, int])
-        now_ms = self._clock.now_ms()
-        self._perform(self._membership.heartbeat(sender, state, load, digest, now_ms))
+        told = msgspec.msgpack.decode(packed, type=Heartbeat)
+        self._perform(self._membership.heartbeat(sender, told, self._clock.now_ms()))
 
     def send_heartbeat(self, number: int) -> None:
-        packed = msgspec.msgpack.encode((self._state, Load(), self._membership.view().digest()))
+        packed = msgspec.msgpack.encode(
+            Heartbeat(self._state, Load(), self._membership.view().digest())
+        )
         self._bus.send(self.incarnation, number, ("heartbeat", packed))
 
     def link_lost(self) -> None:

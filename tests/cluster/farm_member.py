@@ -11,8 +11,8 @@ from sipfarm.base.io.logs import get_log
 from sipfarm.base.records import MemberRecord
 from sipfarm.cluster.io.cells import StoreUnavailable
 from sipfarm.cluster.io.farm import Farm
-from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
-from sipfarm.cluster.io.store import Members, Store, open_store
+from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings, FarmStore
+from sipfarm.cluster.io.store import Store, open_store
 from sipfarm.cluster.membership_outputs import MemberGone
 from sipfarm.cluster.membership_settings import MembershipSettings
 from tests.cluster.bus_parties import KEY, LOOPBACK, Happenings
@@ -79,6 +79,10 @@ class StoreBehindADoor:
         self._look()
         return await self._store.members()
 
+    async def names_revision(self) -> int:
+        self._look()
+        return await self._store.names_revision()
+
     def _look(self) -> None:
         if self.away:
             raise StoreUnavailable("the door is shut")
@@ -108,6 +112,7 @@ class FarmMember:
             rpc=self._rpc,
             load=lambda lag_ms: self.load,
             view_changed=self._view_changed,
+            names_changed=lambda revision: self._say("names", revision),
             member_gone=self._member_gone,
             link_up=lambda number: self._say("up", number),
             link_down=lambda number: self._say("down", number),
@@ -115,7 +120,7 @@ class FarmMember:
             rejoined=lambda record: self._tell(f"rejoined {record.epoch}"),
         )
         settings = FarmSettings(farm="farm", name=name, admin="", pid=1, membership=QUICK)
-        store_seen: Members = self.door
+        store_seen: FarmStore = self.door
         self.farm = Farm(
             group,
             store_seen,
@@ -138,6 +143,10 @@ class FarmMember:
 
     def states(self) -> list[ViewState]:
         return [member.state for member in self.farm.view().members]
+
+    def revisions(self) -> list[int]:
+        """Of the names, as each member says."""
+        return [member.standing.names_revision for member in self.farm.view().members]
 
     def sees_ready(self, *others: "FarmMember") -> bool:
         """Whether its view is of exactly these, all ready."""

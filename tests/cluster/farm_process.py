@@ -59,6 +59,7 @@ async def main(url: str, name: str) -> None:
         rpc=refuse,
         load=lambda lag_ms: Load(lag_ms),
         view_changed=show,
+        names_changed=ignore,
         member_gone=ignore,
         link_up=ignore,
         link_down=ignore,

@@ -21,7 +21,7 @@ from sipfarm.cluster.membership_outputs import (
     TryTombstone,
 )
 from sipfarm.cluster.membership_settings import MembershipSettings
-from sipfarm.cluster.wire import OwnState
+from sipfarm.cluster.wire import Heartbeat, OwnState
 
 LEASE_MS = 10_000
 WALL_MS = 1_800_000_000_000
@@ -253,10 +253,8 @@ class SimFarm:
         def receive() -> None:
             membership = other.membership
             if membership is not None and membership.accepts(incarnation):
-                now_ms = self.now_ms
-                self._perform(
-                    other, membership.heartbeat(incarnation, state, Load(), digest, now_ms)
-                )
+                told = Heartbeat(state, Load(), digest)
+                self._perform(other, membership.heartbeat(incarnation, told, self.now_ms))
 
         return receive
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sipfarm.base.farm_view import Load, ViewState
+from sipfarm.base.records import Domain
 from sipfarm.cluster.handshake import RefusedFor
 from sipfarm.cluster.io.calls import CallRefused
 from sipfarm.cluster.io.farm_parts import Superseded
@@ -90,6 +91,19 @@ def test_draining_is_told_at_once_and_new_work_goes_elsewhere(play: Play) -> Non
         one.load = Load(cpu_permille=1_000)
         await happenings.until(lambda: one.farm.place() != one.number)
         assert one.farm.place() == 3
+
+    play(body)
+
+
+def test_each_member_learns_of_changed_names_and_each_shows_that_all_did(play: Play) -> None:
+    async def body(happenings: Happenings, members: Members) -> None:
+        one, *_ = members
+        await one.store.put_domain(Domain("example.test"))
+        await happenings.until(
+            lambda: all(member.revisions() == [1] * len(members) for member in members)
+        )
+        for member in members:
+            assert member.said.count(("names", 1)) == 1
 
     play(body)
 

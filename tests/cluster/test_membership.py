@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sipfarm.base.farm_view import Incarnation, Load, ViewState
+from sipfarm.base.farm_view import Incarnation, Load, Standing, ViewState
 from sipfarm.base.limits import MEMBERS_MAX
 from sipfarm.base.records import MemberRecord, MemberState
 from sipfarm.cluster.membership import (
@@ -24,7 +24,7 @@ from sipfarm.cluster.membership_outputs import (
     ViewChanged,
 )
 from sipfarm.cluster.membership_settings import MembershipSettings
-from sipfarm.cluster.wire import OwnState
+from sipfarm.cluster.wire import Heartbeat, OwnState
 
 T0 = 100_000
 BUSY = Load(5, 600, 70, 80)
@@ -50,7 +50,7 @@ class Farm:
             output
             for incarnation in incarnations
             for output in self.one.heartbeat(
-                incarnation, state, BUSY, self.one.view().digest(), self.now_ms
+                incarnation, Heartbeat(state, BUSY, self.one.view().digest()), self.now_ms
             )
         ]
 
@@ -93,7 +93,7 @@ def test_a_load_alone_is_no_change_of_the_view() -> None:
     farm = Farm(record(2))
     farm.beat((2, 1))
     digest = farm.one.view().digest()
-    assert farm.one.heartbeat((2, 1), OwnState.READY, Load(9), digest, T0) == []
+    assert farm.one.heartbeat((2, 1), Heartbeat(OwnState.READY, Load(9), digest), T0) == []
     assert farm.one.own(OwnState.READY, Load(8)) == []
     own = farm.one.view().member(1)
     assert own is not None
@@ -143,7 +143,7 @@ def test_who_came_second_reads_what_the_first_wrote() -> None:
 
 def test_a_heartbeat_that_is_quicker_than_the_store_counts_once_the_member_is_known() -> None:
     farm = Farm()
-    farm.one.heartbeat((2, 1), OwnState.DRAINING, BUSY, 1, T0)
+    farm.one.heartbeat((2, 1), Heartbeat(OwnState.DRAINING, BUSY, 1), T0)
     farm.one.registry([*farm.records, record(2)], T0 + 300)
     shown = farm.one.view().member(2)
     assert shown is not None
@@ -155,7 +155,7 @@ def test_an_early_heartbeat_of_another_life_or_of_long_ago_does_not_count(
     epoch: int, later_ms: int
 ) -> None:
     farm = Farm()
-    farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0)
+    farm.one.heartbeat((2, 1), Heartbeat(OwnState.READY, BUSY, 1), T0)
     farm.one.registry([*farm.records, record(2, epoch)], T0 + later_ms)
     shown = farm.one.view().member(2)
     assert shown is not None
@@ -165,7 +165,7 @@ def test_an_early_heartbeat_of_another_life_or_of_long_ago_does_not_count(
 def test_members_agree_when_each_was_heard_and_has_the_same_view() -> None:
     farm = Farm(record(2))
     assert not farm.one.is_agreed(), "never heard"
-    farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0)
+    farm.one.heartbeat((2, 1), Heartbeat(OwnState.READY, BUSY, 1), T0)
     assert not farm.one.is_agreed(), "it knows others"
     farm.beat((2, 1))
     assert farm.one.is_agreed()
@@ -258,10 +258,10 @@ def test_an_unknown_member_and_another_view_are_reasons_to_read_the_registry() -
     farm = Farm(record(2))
     assert farm.beat((3, 1)) == [ReadRegistry()]
     farm.beat((2, 1))
-    assert farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0) == [ReadRegistry()]
+    assert farm.one.heartbeat((2, 1), Heartbeat(OwnState.READY, BUSY, 1), T0) == [ReadRegistry()]
     farm.one.store_failed(T0)
     assert farm.beat((3, 1)) == []
-    assert farm.one.heartbeat((2, 1), OwnState.READY, BUSY, 1, T0) == []
+    assert farm.one.heartbeat((2, 1), Heartbeat(OwnState.READY, BUSY, 1), T0) == []
 
 
 @pytest.mark.parametrize(
@@ -368,3 +368,25 @@ def test_who_may_be_dead_doubts_before_the_others_act(dead_after_ms: int) -> Non
     settings = MembershipSettings.of(500, dead_after_ms)
     assert settings.registry_ms < settings.doubt_after_ms < settings.lease_silent_ms
     assert settings.lease_silent_ms + settings.registry_ms <= dead_after_ms
+
+
+def test_whoever_heeds_a_newer_revision_of_names_makes_us_look() -> None:
+    farm = Farm(record(2))
+    farm.beat((2, 1))
+    digest = farm.one.view().digest()
+    newer = Heartbeat(OwnState.READY, BUSY, digest, Standing(names_revision=3))
+    assert farm.one.heartbeat((2, 1), newer, T0) == [ReadRegistry()]
+    farm.one.own(OwnState.READY, BUSY, Standing(names_revision=3))
+    assert farm.one.heartbeat((2, 1), newer, T0) == []
+    member = farm.one.view().member(2)
+    assert member is not None
+    assert member.standing.names_revision == 3
+
+
+def test_roles_are_a_change_of_the_view_and_a_revision_is_not() -> None:
+    farm = Farm(record(2))
+    farm.beat((2, 1))
+    assert farm.one.own(OwnState.READY, BUSY, Standing(names_revision=3)) == []
+    (changed,) = farm.one.own(OwnState.READY, BUSY, Standing(roles=("edge",)))
+    assert isinstance(changed, ViewChanged)
+    assert [member.number for member in changed.view.ready()] == [2]

@@ -1,6 +1,7 @@
 """Domains, accounts, applications and numbers in the store: the same on each database."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,13 @@ from sipfarm.base.records import (
 )
 from sipfarm.base.secrets import Secret
 from sipfarm.cluster.io import provision
-from sipfarm.cluster.io.store import NameConflict, Store, StoreUnavailable
+from sipfarm.cluster.io.store import (
+    NameConflict,
+    NoDomain,
+    PasswordNeeded,
+    Store,
+    StoreUnavailable,
+)
 from sipfarm.cluster.provision import ha1
 from sipfarm.provisioning import ProvisionAccount, ProvisionDomain, ProvisionFile
 
@@ -230,3 +237,106 @@ def test_ha1_is_that_of_the_rfc() -> None:
     md5, sha256 = ha1("Mufasa", "http-auth@example.org", "Circle of Life")
     assert md5 == "3d78807defe7de2157e2b0b6573a855f"
     assert sha256 == "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232"
+
+
+def test_the_farms_revision_rises_with_each_change_of_any_domain(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        assert await store.names_revision() == 0
+        await store.put_domain(DOMAIN, [ALICE])
+        await store.put_domain(Domain("other.test"))
+        assert await store.names_revision() == 2
+        await store.put_domain(DOMAIN, [ALICE])
+        assert await store.names_revision() == 2, "a repeat changes nothing"
+        await store.remove_names(NAME, ["alice"])
+        await store.remove_domain("other.test")
+        assert await store.names_revision() == 4
+
+    use_store(body)
+
+
+def test_concurrent_changes_of_several_domains_are_all_counted(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        names = [f"d{n}.test" for n in range(12)]
+        await asyncio.gather(*(store.put_domain(Domain(name)) for name in names))
+        assert await store.names_revision() == 12
+
+    use_store(body)
+
+
+def test_a_change_that_was_refused_raises_no_revision(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        await store.put_domain(DOMAIN, [ALICE])
+        with pytest.raises(NameConflict):
+            await store.put_names(NAME, [account("bob", "1001")])
+        assert await store.names_revision() == 1
+
+    use_store(body)
+
+
+def test_a_domain_is_added_once(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        assert (await store.add_domain(DOMAIN)).added == ("domain example.test",)
+        with pytest.raises(NameConflict, match=r"there is a domain example\.test already"):
+            await store.add_domain(Domain(NAME))
+        assert await store.domain(NAME) == DOMAIN
+
+    use_store(body)
+
+
+def test_names_go_into_a_domain_that_is_there_and_only_new_ones_if_asked(
+    use_store: UseStore,
+) -> None:
+    async def body(store: Store) -> None:
+        with pytest.raises(NoDomain, match=r"there is no domain example\.test"):
+            await store.put_names(NAME, [ALICE])
+        await store.add_domain(DOMAIN)
+        assert (await store.put_names(NAME, [ALICE], new=True)).added == ("account alice",)
+        with pytest.raises(NameConflict, match="there is an account 'alice' already"):
+            await store.put_names(NAME, [account("alice")], new=True)
+        assert await store.account(NAME, "alice") == ALICE
+        assert (await store.put_names(NAME, [account("alice")])).changed == ("account alice",)
+
+    use_store(body)
+
+
+def test_an_account_without_a_password_keeps_the_one_it_has(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        await store.add_domain(DOMAIN)
+        plain = Account(NAME, "alice", "", "", numbers=("7",))
+        with pytest.raises(PasswordNeeded, match="'alice' needs a password"):
+            await store.put_names(NAME, [plain])
+        await store.put_names(NAME, [ALICE])
+        await store.put_names(NAME, [plain])
+        assert await store.account(NAME, "alice") == account("alice", "7")
+
+    use_store(body)
+
+
+def test_a_removed_domain_takes_everything_along(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        accounts = [account(f"a{n:03}", f"{n}") for n in range(300)]
+        await store.put_domain(DOMAIN, accounts, [ECHO])
+        change = await store.remove_domain(NAME)
+        assert change.removed[0] == "domain example.test"
+        assert len(change.removed) == 302
+        assert await store.domains() == ()
+        assert (await store.remove_domain(NAME)).removed == ()
+        await store.add_domain(DOMAIN)
+        assert await store.account_count(NAME) == 0
+        assert await store.number(NAME, "600") is None
+        assert await store.revision(NAME) > change.revision
+
+    use_store(body)
+
+
+def test_a_removal_that_broke_off_is_finished_by_a_repeat(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        await store.put_domain(DOMAIN, [ALICE, BOB])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await store.remove_domain(NAME)
+        await store.remove_domain(NAME)
+        assert await store.accounts(NAME) == ()
+        assert await store.number(NAME, "1001") is None
+
+    use_store(body)

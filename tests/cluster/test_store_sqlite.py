@@ -162,7 +162,7 @@ def test_an_older_schema_is_brought_forward_and_keeps_its_data(path: Path) -> No
         sqlite_schema.migrate(connection, newer)
         versions = connection.execute("SELECT version FROM schema_version").fetchall()
         assert versions == [(1,), (2,)]
-        assert connection.execute("SELECT count(*), max(extra) FROM cell").fetchone() == (3, None)
+        assert connection.execute("SELECT count(*), max(extra) FROM cell").fetchone() == (4, None)
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipfarm.base.errors import UsageError
-from sipfarm.base.farm_view import Load
+from sipfarm.base.farm_view import Load, Standing
 from sipfarm.base.limits import BUS_FRAME_BYTES_MAX
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster.wire import (
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -42,8 +43,9 @@ short = st.text(st.characters(codec="utf-8"), max_size=16)
 body = st.binary(max_size=300)
 u63 = st.integers(0, 2**63 - 1)
 load = st.builds(Load, u63, u63, u63, u63)
+standing = st.builds(Standing, u63, st.lists(short, max_size=16).map(tuple))
 link_frames: st.SearchStrategy[Frame] = st.one_of(
-    st.builds(Heartbeat, st.sampled_from(OwnState), load, u63),
+    st.builds(Heartbeat, st.sampled_from(OwnState), load, u63, standing),
     st.builds(Packets, st.lists(body, max_size=5)),
     st.builds(Invalidate, short, short),
     st.builds(Request, u63, short, body),
@@ -104,6 +106,17 @@ def test_a_kind_of_a_later_release_is_passed_over() -> None:
 
 def test_a_field_of_a_later_release_is_passed_over() -> None:
     assert read([framed(msgspec.msgpack.encode([8, 7, b"x", "added"]))]) == [Reply(7, b"x")]
+
+
+def test_a_heartbeat_of_an_earlier_release_is_of_a_member_with_all_roles() -> None:
+    earlier = framed(msgspec.msgpack.encode([4, "ready", [1, 2, 3, 4], 5]))
+    assert read([earlier]) == [Heartbeat(OwnState.READY, Load(1, 2, 3, 4), 5, Standing())]
+    assert Standing().roles == ROLES
+
+
+def test_a_role_of_a_later_release_is_no_error() -> None:
+    later = Heartbeat(OwnState.READY, Load(), 5, Standing(7, ("edge", "archive")))
+    assert read([encode(later, VERSION_MAX)]) == [later]
 
 
 def test_a_frame_of_the_handshake_is_none_of_the_link() -> None:
@@ -178,7 +191,7 @@ def test_fuzz_bytes_become_frames_or_a_wire_error() -> None:
     seeds: list[tuple[Frame, int]] = [
         (Hello(1, 1, "farm", 1, 2, "m1", bytes(32)), 0),
         (Proof((bytes(32), bytes(32))), 0),
-        (Heartbeat(OwnState.READY, Load(1, 2, 3, 4), 2**60), 1),
+        (Heartbeat(OwnState.READY, Load(1, 2, 3, 4), 2**60, Standing(9)), 1),
         (Packets([b"INVITE sip:a@b SIP/2.0", b"", bytes(40)]), 1),
         (Request(2**40, "claim", bytes(300)), 1),
         (Failure(3, 503, "no"), 1),

@@ -1,7 +1,7 @@
 """The store over cells: each noun's cells, and the pure function that decides each change."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -20,35 +20,30 @@ from sipfarm.base.records import (
 )
 from sipfarm.cluster import domain_contents, registration, registry
 from sipfarm.cluster.domain_contents import Delta, Known, NameKey
+from sipfarm.cluster.io import domain_cells
 from sipfarm.cluster.io.cells import (
     DELETE,
     CellKey,
     Cells,
-    Delete,
     Put,
     StoreError,
     Values,
     Verdict,
-    Write,
 )
 
 REGISTRATION: Final = "registration"  # scope: the AOR
-DOMAIN_NAME: Final = "domain_name"  # scope: FARM, name: the domain
-DOMAIN: Final = "domain"  # scope: the domain, as of the following
-REVISION: Final = "revision"
-NUMBER: Final = "number"
+DOMAIN_NAME: Final = "domain_name"  # scope: FARM, name: the domain; it stays when that goes
+NAMES_REVISION: Final = "names_revision"  # scope: FARM
 MEMBER: Final = "member"  # scope: FARM, name: the member's number
 JOINS: Final = "joins"  # scope: FARM: how often a member joined; orders joins among each other
 SNAPSHOT: Final = "snapshot"  # scope: the owner
 FARM: Final = "farm"
 
+NAMES_REVISION_KEY: Final = CellKey(NAMES_REVISION, FARM, "")
+REMOVED_TOGETHER: Final = 256  # names of a domain that goes
 ATTEMPTS_MAX: Final = 16  # of a change that must look before it knows what to read
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_domain: Final = msgspec.msgpack.Decoder(Domain).decode
-_decode_account: Final = msgspec.msgpack.Decoder(Account).decode
-_decode_application: Final = msgspec.msgpack.Decoder(Application).decode
-_decode_target: Final = msgspec.msgpack.Decoder(NumberTarget).decode
 _decode_member: Final = msgspec.msgpack.Decoder(MemberRecord).decode
 _decode_snapshot: Final = msgspec.msgpack.Decoder(Snapshot).decode
 _decode_int: Final = msgspec.msgpack.Decoder(int).decode
@@ -76,47 +71,51 @@ class CellStore:
     # --- names
 
     async def domain(self, name: str) -> Domain | None:
-        (value,) = await self._cells.read((CellKey(DOMAIN, name, ""),))
-        return None if value is None else _decode_domain(value)
+        (value,) = await self._cells.read((CellKey(domain_cells.DOMAIN, name, ""),))
+        return None if value is None else domain_cells.decode_domain(value)
 
     async def domains(self) -> tuple[Domain, ...]:
         names = sorted(await self._cells.scan(DOMAIN_NAME, FARM))
-        values = await self._cells.read([CellKey(DOMAIN, name, "") for name in names])
-        return tuple(_decode_domain(value) for value in values if value is not None)
+        values = await self._cells.read([CellKey(domain_cells.DOMAIN, name, "") for name in names])
+        return tuple(domain_cells.decode_domain(value) for value in values if value is not None)
 
     async def revision(self, domain: str) -> int:
-        (value,) = await self._cells.read((CellKey(REVISION, domain, ""),))
-        return 0 if value is None else _decode_int(value)
+        (value,) = await self._cells.read((CellKey(domain_cells.REVISION, domain, ""),))
+        return _int(value)
 
     async def account(self, domain: str, name: str) -> Account | None:
         (value,) = await self._cells.read((CellKey(TargetKind.ACCOUNT, domain, name),))
-        return None if value is None else _decode_account(value)
+        return None if value is None else domain_cells.decode_account(value)
 
     async def accounts(self, domain: str) -> tuple[Account, ...]:
         values = await self._cells.scan(TargetKind.ACCOUNT, domain)
-        return tuple(_decode_account(values[name]) for name in sorted(values))
+        return tuple(domain_cells.decode_account(values[name]) for name in sorted(values))
 
     async def account_page(
         self, domain: str, cursor: str, count: int
     ) -> tuple[tuple[Account, ...], str]:
         page = await self._cells.page(TargetKind.ACCOUNT, domain, cursor, count)
         names = sorted(page.cells)
-        return tuple(_decode_account(page.cells[name]) for name in names), page.cursor
+        return tuple(domain_cells.decode_account(page.cells[name]) for name in names), page.cursor
 
     async def account_count(self, domain: str) -> int:
         return await self._cells.count(TargetKind.ACCOUNT, domain)
 
     async def application(self, domain: str, name: str) -> Application | None:
         (value,) = await self._cells.read((CellKey(TargetKind.APPLICATION, domain, name),))
-        return None if value is None else _decode_application(value)
+        return None if value is None else domain_cells.decode_application(value)
 
     async def applications(self, domain: str) -> tuple[Application, ...]:
         values = await self._cells.scan(TargetKind.APPLICATION, domain)
-        return tuple(_decode_application(values[name]) for name in sorted(values))
+        return tuple(domain_cells.decode_application(values[name]) for name in sorted(values))
 
     async def number(self, domain: str, number: str) -> NumberTarget | None:
-        (value,) = await self._cells.read((CellKey(NUMBER, domain, number),))
-        return None if value is None else _decode_target(value)
+        (value,) = await self._cells.read((CellKey(domain_cells.NUMBER, domain, number),))
+        return None if value is None else domain_cells.decode_target(value)
+
+    async def names_revision(self) -> int:
+        (value,) = await self._cells.read((NAMES_REVISION_KEY,))
+        return _int(value)
 
     async def put_domain(
         self,
@@ -125,15 +124,23 @@ class CellStore:
         applications: Sequence[Application] = (),
     ) -> DomainChange:
         wanted = (*accounts, *applications)
-        numbers = {number for named in wanted for number in domain_contents.numbers_of(named)}
-        # The list of domains first: a name in it without a domain is passed over, a domain missing
-        # in it would be lost.
-        await self._put_if_absent(CellKey(DOMAIN_NAME, FARM, domain.name))
         return await self._change_domain(
-            domain.name,
-            domain_contents.names_to_look_at(wanted),
-            numbers,
-            lambda known: domain_contents.put(known, domain, wanted),
+            domain.name, wanted, lambda known: domain_contents.put(known, domain, wanted)
+        )
+
+    async def add_domain(self, domain: Domain) -> DomainChange:
+        return await self._change_domain(
+            domain.name, (), lambda known: domain_contents.add(known, domain)
+        )
+
+    async def put_names(
+        self, domain: str, names: Sequence[Account | Application], *, new: bool = False
+    ) -> DomainChange:
+        return await self._change_names(
+            domain,
+            domain_contents.names_to_look_at(names),
+            _numbers_of(names),
+            lambda known: domain_contents.put_names(known, domain, names, new=new),
         )
 
     async def remove_names(
@@ -141,8 +148,36 @@ class CellStore:
     ) -> DomainChange:
         gone = {(TargetKind.ACCOUNT, name) for name in accounts}
         gone |= {(TargetKind.APPLICATION, name) for name in applications}
-        return await self._change_domain(
+        return await self._change_names(
             domain, gone, set(), lambda known: domain_contents.remove(known, domain, sorted(gone))
+        )
+
+    async def remove_domain(self, name: str) -> DomainChange:
+        """Nobody can add a name from the first step on, so what the others find is all there is."""
+        change = await self._change_names(
+            name, set(), set(), lambda known: domain_contents.remove_domain(known, name)
+        )
+        for kind in TargetKind:
+            while there := (await self._cells.page(kind, name, "", REMOVED_TOGETHER)).cells:
+                names = {TargetKind.ACCOUNT: (), TargetKind.APPLICATION: ()} | {kind: tuple(there)}
+                swept = await self.remove_names(name, *names.values())
+                change = DomainChange(
+                    name, swept.revision, removed=(*change.removed, *swept.removed)
+                )
+        return change
+
+    async def _change_domain(
+        self,
+        domain: str,
+        wanted: Sequence[Account | Application],
+        change: Callable[[Known], Delta],
+    ) -> DomainChange:
+        """Change a domain that may be new. The list of domains first: a name in it without a domain
+        is passed over, a domain missing in it would be lost.
+        """
+        await self._put_if_absent(CellKey(DOMAIN_NAME, FARM, domain))
+        return await self._change_names(
+            domain, domain_contents.names_to_look_at(wanted), _numbers_of(wanted), change
         )
 
     async def _put_if_absent(self, key: CellKey) -> None:
@@ -150,35 +185,53 @@ class CellStore:
             (key,), lambda values: ((Put(b"") if values[0] is None else None,), None)
         )
 
-    async def _change_domain(
+    async def _change_names(
         self, domain: str, names: set[NameKey], numbers: set[str], change: Callable[[Known], Delta]
     ) -> DomainChange:
-        """Look which numbers the names have now, then change all at once; again if they changed in
-        between.
+        """Look which numbers the names have now, then change all at once, the revision of the
+        farm's names too; again if they changed in between.
         """
         name_keys = [CellKey(kind, domain, name) for kind, name in sorted(names)]
+        joined = (NAMES_REVISION_KEY,) if self._cells.joins_scopes else ()
         for _ in range(ATTEMPTS_MAX):
             there = await self._cells.read(name_keys)
-            number_keys = sorted(numbers | _numbers_in(name_keys, there))
-            keys = [
-                CellKey(DOMAIN, domain, ""),
-                CellKey(REVISION, domain, ""),
-                *name_keys,
-                *(CellKey(NUMBER, domain, number) for number in number_keys),
-            ]
+            keys = domain_cells.keys_of(
+                domain, name_keys, numbers | domain_cells.numbers_in(name_keys, there)
+            )
 
             def decide(
                 values: Values, keys: Sequence[CellKey] = keys, there: Values = there
             ) -> Verdict[DomainChange | None]:
                 if list(values[2 : 2 + len(there)]) != list(there):
-                    return (None,) * len(keys), None
-                delta = change(_known(keys, values))
-                return [_domain_write(key, delta) for key in keys], delta.change
+                    return (None,) * len(values), None
+                delta = change(domain_cells.known_of(keys, values[: len(keys)]))
+                writes = [domain_cells.write_of(key, delta) for key in keys]
+                for revision in values[len(keys) :]:
+                    raised = Put(_encode(_int(revision) + 1))
+                    writes.append(None if delta.unchanged() else raised)
+                return writes, delta.change
 
-            done = await self._cells.transact(keys, decide)
+            done = await self._cells.transact((*keys, *joined), decide)
             if done is not None:
+                if not joined:
+                    await self._announce(done)
                 return done
         raise StoreError(f"domain {domain}: changed by others all the time")
+
+    async def _announce(self, change: DomainChange) -> None:
+        """Raise the farm's revision after the change, where they cannot be written together: the
+        list of domains knows up to which revision of each that was done. A repeat makes up for one
+        that did not come to it.
+        """
+
+        def decide(values: Values) -> Verdict[None]:
+            announced = _int(values[0] or None)
+            if announced >= change.revision:
+                return (None, None), None
+            return (Put(_encode(change.revision)), Put(_encode(_int(values[1]) + 1))), None
+
+        key = CellKey(DOMAIN_NAME, FARM, change.domain)
+        await self._cells.transact((key, NAMES_REVISION_KEY), decide)
 
     # --- members
 
@@ -202,8 +255,7 @@ class CellStore:
                 record = registry.join(joining, number, _member(values[1]), wall_ms)
                 if values[0] != joins or record is None:
                     return (None, None), None  # another joined in between: look again
-                count = 0 if joins is None else _decode_int(joins)
-                return (Put(_encode(count + 1)), Put(_encode(record))), record
+                return (Put(_encode(_int(joins) + 1)), Put(_encode(record))), record
 
             joined = await self._cells.transact((joins_key, _member_key(number)), decide)
             if joined is not None:
@@ -284,6 +336,14 @@ def register_in_cells(
     return cells.transact((CellKey(REGISTRATION, update.aor, ""),), decide)
 
 
+def _int(value: bytes | None) -> int:
+    return 0 if value is None else _decode_int(value)
+
+
+def _numbers_of(names: Sequence[Account | Application]) -> set[str]:
+    return {number for named in names for number in domain_contents.numbers_of(named)}
+
+
 def _member_key(number: int) -> CellKey:
     return CellKey(MEMBER, FARM, str(number))
 
@@ -298,49 +358,3 @@ def _member(value: bytes | None) -> MemberRecord | None:
 
 def _number_of(record: MemberRecord) -> int:
     return record.number
-
-
-def _decode_named(kind: str, value: bytes) -> Account | Application:
-    return _decode_account(value) if kind == TargetKind.ACCOUNT else _decode_application(value)
-
-
-def _numbers_in(keys: Sequence[CellKey], values: Values) -> set[str]:
-    return {
-        number
-        for key, value in zip(keys, values, strict=True)
-        if value is not None
-        for number in domain_contents.numbers_of(_decode_named(key.noun, value))
-    }
-
-
-def _known(keys: Sequence[CellKey], values: Values) -> Known:
-    """What the cells of a domain say, in the order of `_change_domain`."""
-    domain = None if values[0] is None else _decode_domain(values[0])
-    revision = 0 if values[1] is None else _decode_int(values[1])
-    names: dict[NameKey, Account | Application] = {}
-    numbers: dict[str, NumberTarget] = {}
-    for key, value in zip(keys[2:], values[2:], strict=True):
-        if value is None:
-            continue
-        if key.noun == NUMBER:
-            numbers[key.name] = _decode_target(value)
-        else:
-            names[TargetKind(key.noun), key.name] = _decode_named(key.noun, value)
-    return Known(domain, revision, names, numbers)
-
-
-def _domain_write(key: CellKey, delta: Delta) -> Write | None:
-    if key.noun == DOMAIN:
-        return None if delta.domain is None else Put(_encode(delta.domain))
-    if key.noun == REVISION:
-        return None if delta.unchanged() else Put(_encode(delta.revision))
-    if key.noun == NUMBER:
-        return _write_or_delete(delta.numbers, key.name)
-    return _write_or_delete(delta.names, (TargetKind(key.noun), key.name))
-
-
-def _write_or_delete(values: Mapping[Any, Any], key: object) -> Put | Delete | None:
-    if key not in values:
-        return None
-    value = values[key]
-    return DELETE if value is None else Put(_encode(value))

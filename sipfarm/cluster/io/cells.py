@@ -1,9 +1,9 @@
 """What a database must give for a store to stand on it: cells, read together and changed together.
 
-A cell is (noun, scope, name) → bytes. All cells of one `transact` share a scope: Redis Cluster
-keeps a scope on one node. The decision of a change is a pure function of the values read. It may be
-called several times, and on another thread; the writes of its last call take effect if, and only
-if, the values it saw are still there, all or none.
+A cell is (noun, scope, name) → bytes. All cells of one `transact` share a scope, but where the
+database joins scopes: Redis Cluster keeps a scope on one node. The decision of a change is a pure
+function of the values read. It may be called several times, and on another thread; the writes of
+its last call take effect if, and only if, the values it saw are still there, all or none.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -68,6 +68,11 @@ class Page(NamedTuple):
 class Cells(Protocol):
     """Each call raises StoreUnavailable within the store's time limit if the database is away."""
 
+    @property
+    def joins_scopes(self) -> bool:
+        """Whether one change may read and write cells of several scopes."""
+        ...
+
     async def read(self, keys: Sequence[CellKey]) -> list[bytes | None]:
         """The values of cells, as of one moment for each scope."""
         ...
@@ -87,7 +92,9 @@ class Cells(Protocol):
         ...
 
     def transact(self, keys: Sequence[CellKey], decide: Decide[R]) -> Awaitable[R]:
-        """Read cells of one scope and write them as `decide` says, atomically and durably."""
+        """Read cells (of one scope, see `joins_scopes`) and write them as `decide` says, atomically
+        and durably.
+        """
         ...
 
     async def purge(self, wall_ms: int, limit: int) -> int:

@@ -10,18 +10,25 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sipfarm.base.clock import Clock
 from sipfarm.base.errors import CapacityError
-from sipfarm.base.farm_view import Incarnation, View
+from sipfarm.base.farm_view import Incarnation, Standing, View
 from sipfarm.base.ids import Entropy
 from sipfarm.base.net import HostPort
 from sipfarm.base.records import MemberRecord
 from sipfarm.cluster.handshake import Identity, Refused, RefusedFor
 from sipfarm.cluster.io.bus import Bus, BusHandlers, BusTls
-from sipfarm.cluster.io.farm_parts import FarmCounters, FarmHandlers, FarmSettings, Superseded
-from sipfarm.cluster.io.store import Members, StoreUnavailable
+from sipfarm.cluster.io.farm_parts import (
+    FarmCounters,
+    FarmHandlers,
+    FarmSettings,
+    FarmStore,
+    Superseded,
+)
+from sipfarm.cluster.io.store import StoreUnavailable
 from sipfarm.cluster.membership import Membership
 from sipfarm.cluster.membership_outputs import (
     Dial,
@@ -47,7 +54,7 @@ class Farm:
     def __init__(
         self,
         group: asyncio.TaskGroup,
-        store: Members,
+        store: FarmStore,
         clock: Clock,
         entropy: Entropy,
         log: FilteringBoundLogger,
@@ -69,6 +76,7 @@ class Farm:
         self._handlers = handlers
         self._times = settings.membership
         self._state = OwnState.READY
+        self._standing = Standing()
         self._bus_address = ""
         self._membership: Membership | None = None
         self._record: MemberRecord | None = None
@@ -135,8 +143,12 @@ class Farm:
     def set_state(self, state: OwnState) -> None:
         """Ready or draining; the others know at once."""
         self._state = state
-        self._perform(self.membership.own(state, self._handlers.load(self.loop_lag_ms)))
+        self._tell_self()
         self.bus.broadcast(self._own_heartbeat())
+
+    def read_registry(self) -> None:
+        """Read now what others may have written, not only at the next turn."""
+        self._read_wanted.set()
 
     async def join(self, bus_listen: HostPort, advertise: HostPort | None = None) -> MemberRecord:
         """Listen for other members and begin an incarnation; `start` must follow within a second.
@@ -203,7 +215,7 @@ class Farm:
         )
         self._record = record
         self._membership = Membership(record, self._times, self._clock.now_ms())
-        self._membership.own(self._state, self._handlers.load(self.loop_lag_ms))
+        self._membership.own(self._state, self._handlers.load(self.loop_lag_ms), self._standing)
         self._renewed_ms = self._clock.now_ms()
         return record
 
@@ -233,7 +245,7 @@ class Farm:
     def _tick(self, now_ms: int, acting: bool) -> None:
         self.loop_lag_ms = max(now_ms - self._tick_at_ms, self.loop_lag_ms // 2)
         self._tick_at_ms = now_ms + self._times.heartbeat_ms
-        self._perform(self.membership.own(self._state, self._handlers.load(self.loop_lag_ms)))
+        self._tell_self()
         if acting:
             self.bus.broadcast(self._own_heartbeat())
         self.bus.close_silent(self._times.dead_after_ms // self._times.heartbeat_ms)
@@ -259,11 +271,20 @@ class Farm:
             lives = await self._renew(membership)
             records = await self._store.members()
             self._perform(membership.registry(records, clock.now_ms()))
+            self._heed_names(await self._store.names_revision())
             if not lives:
                 self._perform(membership.renewed(False, 0, clock.now_ms()))
         except StoreUnavailable:
             self.counters.store_failures += 1
             self._perform(membership.store_failed(clock.now_ms()))
+
+    def _heed_names(self, revision: int) -> None:
+        """Say that it is heeded only once it is."""
+        if revision == self._standing.names_revision:
+            return
+        self._handlers.names_changed(revision)
+        self._standing = msgspec.structs.replace(self._standing, names_revision=revision)
+        self._tell_self()
 
     async def _renew(self, membership: Membership) -> bool:
         """Prolong the lease if it is time, or if we are in doubt; False: this incarnation is over,
@@ -351,11 +372,15 @@ class Farm:
         if membership is self._membership:
             self._perform(membership.tombstone_result(incarnation, done, self._clock.now_ms()))
 
+    def _tell_self(self) -> None:
+        load = self._handlers.load(self.loop_lag_ms)
+        self._perform(self.membership.own(self._state, load, self._standing))
+
     def _own_heartbeat(self) -> Heartbeat:
         view = self.view()
         own = view.member(self.record.number)
         assert own is not None
-        return Heartbeat(self._state, own.load, view.digest())
+        return Heartbeat(self._state, own.load, view.digest(), self._standing)
 
     def _renew_now(self) -> None:
         self._renewed_ms = self._clock.now_ms() - self._times.registry_ms
@@ -376,11 +401,7 @@ class Farm:
 
     def _heartbeat(self, incarnation: Incarnation, frame: Heartbeat) -> None:
         now_ms = self._clock.now_ms()
-        self._perform(
-            self.membership.heartbeat(
-                incarnation, frame.state, frame.load, frame.view_digest, now_ms
-            )
-        )
+        self._perform(self.membership.heartbeat(incarnation, frame, now_ms))
         self._met.set()
 
     def _accepts(self, incarnation: Incarnation) -> bool:

@@ -1,12 +1,14 @@
 """What a member's place in the farm is made with: its settings, and whom it tells."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from sipfarm.base.errors import SipfarmError
 from sipfarm.base.farm_view import Load, View
 from sipfarm.base.records import MemberRecord
+from sipfarm.cluster.io.store import Members, Revised
 from sipfarm.cluster.membership_outputs import MemberGone
 from sipfarm.cluster.membership_settings import MembershipSettings
 from sipfarm.cluster.placement import PlacementSettings
@@ -14,6 +16,10 @@ from sipfarm.cluster.placement import PlacementSettings
 
 class Superseded(SipfarmError):
     """Another process has joined the farm under this member's name: this one must end."""
+
+
+class FarmStore(Members, Revised, Protocol):
+    """What of the store a member's place in the farm stands on."""
 
 
 class FarmSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,8 @@ class FarmHandlers(msgspec.Struct, frozen=True, kw_only=True):
     load: Callable[[int], Load]
     """How busy this member is, given how late its loop is (ms)."""
     view_changed: Callable[[View], None]
+    names_changed: Callable[[int], None]
+    """Domains or the names in them are of another revision now: drop what is cached of them."""
     member_gone: Callable[[MemberGone], None]
     link_up: Callable[[int], None]
     link_down: Callable[[int], None]

@@ -24,7 +24,7 @@ from sipfarm.base.records import (
     RegisterUpdate,
     Snapshot,
 )
-from sipfarm.cluster.domain_contents import NameConflict
+from sipfarm.cluster.domain_contents import NameConflict, NoDomain, PasswordNeeded
 from sipfarm.cluster.io.cell_store import CellStore, register_in_cells
 from sipfarm.cluster.io.cells import StoreError, StoreUnavailable
 
@@ -33,6 +33,9 @@ __all__ = [
     "Members",
     "NameConflict",
     "Names",
+    "NoDomain",
+    "PasswordNeeded",
+    "Revised",
     "Snapshots",
     "Store",
     "StoreError",
@@ -56,7 +59,17 @@ class Bindings(Protocol):
         ...
 
 
-class Names(Protocol):
+class Revised(Protocol):
+    """Something that others keep copies of."""
+
+    async def names_revision(self) -> int:
+        """Rises with each change of any domain, or of a name in it, in one step with the change.
+        (On a Redis Cluster just after it; a repeat of a change that broke off makes up for it.)
+        """
+        ...
+
+
+class Names(Revised, Protocol):
     """Domains and the names in them. Names are compared as they are: the caller brings them into
     canonical form.
     """
@@ -66,7 +79,7 @@ class Names(Protocol):
     async def domains(self) -> tuple[Domain, ...]: ...
 
     async def revision(self, domain: str) -> int:
-        """Rises with each change of a domain or of a name in it; 0: there is no such domain."""
+        """Rises with each change of a domain or of a name in it; 0: there never was such a one."""
         ...
 
     async def account(self, domain: str, name: str) -> Account | None: ...
@@ -102,6 +115,24 @@ class Names(Protocol):
 
         Raises NameConflict if a number, an alias or a name is taken by another.
         """
+        ...
+
+    async def add_domain(self, domain: Domain) -> DomainChange:
+        """Add a domain; NameConflict if it is there already."""
+        ...
+
+    async def put_names(
+        self, domain: str, names: Sequence[Account | Application], *, new: bool = False
+    ) -> DomainChange:
+        """Add or replace names in a domain, all or none; with `new`, add only. An account without
+        digests keeps those it has.
+
+        Raises NoDomain, NameConflict, PasswordNeeded.
+        """
+        ...
+
+    async def remove_domain(self, name: str) -> DomainChange:
+        """Remove a domain, then all that is in it; a repeat goes on with one that broke off."""
         ...
 
     async def remove_names(

@@ -81,7 +81,8 @@ return nil
 class RedisCells:
     """Implements Cells over coalesced commands."""
 
-    def __init__(self, pipe: RedisPipe, prefix: str, swap_sha: str) -> None:
+    def __init__(self, pipe: RedisPipe, prefix: str, swap_sha: str, joins_scopes: bool) -> None:
+        self.joins_scopes: Final = joins_scopes
         self._pipe = pipe
         self._prefix = prefix
         self._swap_sha = swap_sha
@@ -156,7 +157,8 @@ async def open_redis(url: str, *, farm: str, timeout_s: float) -> AsyncGenerator
         pipe = RedisPipe(client, timeout_s)
         swap_sha = await _greet(client, pipe, url)
         async with pipe.running():
-            yield RedisCells(pipe, f"{farm}:", swap_sha)
+            joins_scopes = not isinstance(client, RedisCluster)
+            yield RedisCells(pipe, f"{farm}:", swap_sha, joins_scopes)
 
 
 async def _greet(client: Redis | RedisCluster, pipe: RedisPipe, url: str) -> str:

@@ -141,6 +141,7 @@ class SqliteCells:
     """Implements Cells over a writing, a listing and a native reading thread."""
 
     def __init__(self, path: str, timeout_s: float) -> None:
+        self.joins_scopes: Final = True
         writer = _Writer()
         self._writer = SqliteWorker("store-writer", path, timeout_s, writer.perform)
         self._lister = SqliteWorker("store-lister", path, timeout_s, _perform_lists)

@@ -126,6 +126,7 @@ class Incarnation:
         written = packet_log(config.member.packet_log, config.member.packet_log_mb, listens)
         self.packet_log = stack.enter_context(written)
         self.driver.use_packet_log(self.packet_log)
+        self.certificates = await self._certificates(group)
         self.streams = Streams(
             group,
             self.driver.receive_messages,
@@ -133,7 +134,7 @@ class Incarnation:
             self.log,
             int.from_bytes(SystemEntropy().token_bytes(4)),
             self._stream_settings(),
-            await self._certificates(group),
+            self.certificates,
         )
         stack.callback(self.streams.close)
         self.driver.use_streams(self.streams)
@@ -273,6 +274,7 @@ class Incarnation:
             rpc=self._rpc,
             load=self._load,
             view_changed=self._view_changed,
+            names_changed=self._names_changed,
             member_gone=lambda gone: None,
             link_up=lambda number: None,
             link_down=self._link_down,
@@ -299,6 +301,12 @@ class Incarnation:
 
     async def _rpc(self, method: str, arguments: bytes, number: int) -> bytes:
         return recalled(self.deciders, method, arguments)
+
+    def _names_changed(self, revision: int) -> None:
+        self.deciders.tenants.doubt()
+        if self.certificates is not None:
+            self.certificates.look_again()
+        self.log.info("names_changed", revision=revision)
 
     def _link_down(self, number: int) -> None:
         self.deciders.locations.doubt()

@@ -77,6 +77,11 @@ class Certificates:
             if domain.certificate is not None and len(self._names) < NAMES_MAX:
                 await self._learn(domain.name, domain)
 
+    def look_again(self) -> None:
+        """The domains were changed: what is known of them is as good as old."""
+        for name, known in self._names.items():
+            self._names[name] = msgspec.structs.replace(known, looked_at_s=-LOOK_AGAIN_S)
+
     @property
     def context(self) -> ssl.SSLContext:
         """For a new connection."""
