@@ -177,8 +177,26 @@ class World {
     engine_.forward(id, targets, options, now_ms_, out_);
   }
 
+  /// Ends a call whose streams are silent, if there is one.
+  void hang_up() {
+    const std::uint64_t nth = tape_.byte() % 16;
+    std::uint64_t chosen = 0;
+    std::uint64_t stream = 0;
+    std::uint64_t seen = 0;
+    engine_.forwarder().calls().each([&](std::uint64_t handle, const sip::Call& call) {
+      if (seen++ > nth) return;
+      chosen = handle;
+      stream = 0;
+      for (const sip::Leg& leg : call.legs) {
+        for (const sip::RelayStream& relayed : leg.relay.streams()) stream = relayed.id != 0 ? relayed.id : stream;
+      }
+    });
+    for (const std::uint64_t beside : engine_.forwarder().streams_beside(stream)) require(sip::StreamNames::call_of(beside) == chosen);
+    if (chosen != 0 && nth % 2 == 0) engine_.hang_up(chosen, "fuzz", now_ms_, out_);
+  }
+
   void one() {
-    switch (tape_.byte() % 10) {
+    switch (tape_.byte() % 12) {
       case 0:
       case 1: return receive(hop(), request());
       case 2:
@@ -192,11 +210,15 @@ class World {
         if (!started_.empty()) engine_.transport_failed(started_[tape_.byte() % started_.size()], now_ms_, out_);
         return;
       case 8: {
-        const net::Address found[] = {net::Address::parse("192.0.2.1", 5'061).value(), net::Address::parse("192.0.2.1", 5'062).value()};
+        const net::Hop found[] = {hop(), hop()};
         const std::size_t count = tape_.byte() % 3;
         if (!queries_.empty()) engine_.resolved(queries_[tape_.byte() % queries_.size()], {found, count}, now_ms_, out_);
         return;
       }
+      case 9: return hang_up();
+      case 10:
+        if (!asked_.empty()) engine_.take_as_user_agent(asked_[tape_.byte() % asked_.size()]);
+        return;
       default: return receive(hop(), tape_.rest(tape_.byte()));
     }
   }
