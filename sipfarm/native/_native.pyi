@@ -434,8 +434,10 @@ class Engine:
         """(address, the ms it has left, fault) of each that is banned."""
 
     def unban(self, address: str, now_ms: int) -> bool: ...
-    def calls(self) -> list[dict[str, Any]]:
-        """A snapshot of the forwarded calls."""
+    def calls(self, limit: int = 1000, after: int = 0) -> list[dict[str, Any]]:
+        """
+        A snapshot of forwarded calls; `after` is the handle of the last one of the page before.
+        """
 
     def counters(self) -> dict[str, Any]: ...
 

@@ -151,7 +151,7 @@ class Face:
 
     def calls(self, limit: int) -> Sequence[CallView]:
         now_ms, wall_ms = self._member.clock.now_ms(), self._member.clock.wall_ms()
-        forwarded = self._member.engine.calls()[:limit]
+        forwarded = self._member.engine.calls(limit)
         calls = [self._forwarded(call, now_ms, wall_ms) for call in forwarded]
         for call in self._member.task_calls.views()[: limit - len(calls)]:
             age_ms = now_ms - call.started_ms

@@ -79,3 +79,24 @@ TEST_CASE("key map: it agrees with a set under random work") {
     REQUIRE(map.find(other) == (twin.contains(other) ? other + 1 : 0));
   }
 }
+
+TEST_CASE("pages together are the whole, though what a cursor named is gone") {
+  SlotMap<Value> map{100};
+  std::vector<std::uint64_t> handles(10);
+  for (std::uint64_t& handle : handles) map.insert(handle);
+  std::vector<std::uint64_t> seen;
+  std::uint64_t after = 0;
+  for (std::size_t before = 1; before != 0;) {
+    before = 0;
+    map.page(after, 3, [&](std::uint64_t handle, const Value&) {
+      seen.push_back(handle);
+      after = handle;
+      ++before;
+    });
+    if (seen.size() == 3) map.erase(after);
+    if (seen.size() == 6) map.erase(handles[7]);
+  }
+  handles.erase(handles.begin() + 7);
+  CHECK(seen == handles);
+  map.page(0, 0, [&](std::uint64_t, const Value&) { CHECK(false); });
+}

@@ -104,7 +104,7 @@ class Fake:
         self.banned: list[tuple[str, int, str]] = []
         self.engine: Any = SimpleNamespace(
             counters=lambda: COUNTERS,
-            calls=lambda: self.forwarded,
+            calls=lambda limit: self.forwarded[:limit],
             bans=lambda now_ms: list(self.banned),
             unban=self._unban,
             open_flow=lambda flow, received: (2, 7, 1) if flow == "mark" else None,

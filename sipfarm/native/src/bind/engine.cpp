@@ -149,9 +149,9 @@ nb::dict counters_of(Engine& self) {
   return out;
 }
 
-nb::list calls_of(Engine& self) {
+nb::list calls_of(Engine& self, std::size_t limit, std::uint64_t after) {
   nb::list out;
-  self.forwarder().calls().each([&](std::uint64_t handle, const sip::Call& call) {
+  self.forwarder().calls().page(after, limit, [&](std::uint64_t handle, const sip::Call& call) {
     nb::dict told;
     told["handle"] = handle;
     told["call_id"] = to_str(call.call_id);
@@ -393,7 +393,8 @@ void bind_engine(nb::module_& module) {
            },
            nb::arg("stream"),
            "(call, Call-ID, streams) of the answered call that a stream is of; None where there is none, or it is on hold.")
-      .def("calls", &calls_of, "A snapshot of the forwarded calls.")
+      .def("calls", &calls_of, nb::arg("limit") = 1'000, nb::arg("after") = 0,
+           "A snapshot of forwarded calls; `after` is the handle of the last one of the page before.")
       .def("counters", &counters_of);
 
   nb::class_<sip::StreamFramer>(module, "StreamFramer", "Splits a byte stream into SIP messages (RFC 3261 §18.3).")

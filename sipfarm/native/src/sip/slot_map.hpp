@@ -57,6 +57,17 @@ class SlotMap {
     }
   }
 
+  /// Up to `limit` in the order of their places, from behind the one that `after` names (0: from the first). It need not be there any more.
+  template <typename Visit>
+  void page(std::uint64_t after, std::size_t limit, Visit visit) {
+    std::size_t index = after == 0 ? 0 : (after & 0xff'ffff) + 1;
+    for (; limit > 0 && index < slots_.size(); ++index) {
+      if (!slots_[index].used) continue;
+      visit(handle_of(static_cast<std::uint32_t>(index), slots_[index].generation), slots_[index].value);
+      --limit;
+    }
+  }
+
   std::size_t size() const noexcept { return size_; }
   std::size_t limit() const noexcept { return limit_; }
 
