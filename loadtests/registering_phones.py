@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, cast
 
@@ -36,6 +37,8 @@ class Registrations(NamedTuple):
     seconds: float
     p50_ms: float
     p99_ms: float
+    refused: Counter[int]
+    """What the failed ones were answered; 408: nothing."""
 
 
 class _Phone:
@@ -66,7 +69,8 @@ class RegisteringPhones(asyncio.DatagramProtocol):
         self._due: list[tuple[float, int, int, float]] = []
         """When a request is sent again: (time, number, CSeq, interval)."""
         self._waits_s: list[float] = []
-        self._failed = self._challenged = self._again = 0
+        self._challenged = self._again = 0
+        self._refused: Counter[int] = Counter()
 
     async def open(self, locals_: Sequence[HostPort], count: int) -> None:
         loop = asyncio.get_running_loop()
@@ -84,7 +88,8 @@ class RegisteringPhones(asyncio.DatagramProtocol):
 
     async def refresh(self, numbers: Iterable[int], per_second: float) -> Registrations:
         """Refresh these bindings at a rate, and wait for all answers."""
-        self._waits_s, self._failed, self._challenged, self._again = [], 0, 0, 0
+        self._waits_s, self._challenged, self._again = [], 0, 0
+        self._refused = Counter()
         began_s = time.monotonic()
         begun = 0
         for number in numbers:
@@ -93,14 +98,14 @@ class RegisteringPhones(asyncio.DatagramProtocol):
             while begun > (time.monotonic() - began_s) * per_second:
                 self._send_again()
                 await asyncio.sleep(TURN_S)
-        while len(self._waits_s) + self._failed < begun:
+        while len(self._waits_s) + self._refused.total() < begun:
             self._send_again()
             await asyncio.sleep(TURN_S)
         waits = sorted(self._waits_s) or [0.0]
         return Registrations(
-            len(self._waits_s), self._failed, self._challenged, self._again,
+            len(self._waits_s), self._refused.total(), self._challenged, self._again,
             time.monotonic() - began_s,
-            1e3 * waits[len(waits) // 2], 1e3 * waits[len(waits) * 99 // 100],
+            1e3 * waits[len(waits) // 2], 1e3 * waits[len(waits) * 99 // 100], self._refused,
         )  # fmt: skip
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
@@ -118,14 +123,14 @@ class RegisteringPhones(asyncio.DatagramProtocol):
         if status == 200 and b";expires=" in data:
             self._waits_s.append(time.monotonic() - phone.began_s)
         else:
-            self._failed += 1
+            self._refused[status] += 1
 
     def _answer_challenge(self, number: int, phone: _Phone, data: bytes) -> None:
         challenge = CHALLENGE.search(data)
         nonce = NONCE.search(challenge[1]) if challenge else None
         if nonce is None:
             phone.sent = b""
-            self._failed += 1
+            self._refused[401] += 1
             return
         self._challenged += 1
         phone.challenges += 1
@@ -176,7 +181,7 @@ class RegisteringPhones(asyncio.DatagramProtocol):
                 continue
             if now_s - phone.began_s > TIMER_F_S:
                 phone.sent = b""
-                self._failed += 1
+                self._refused[408] += 1
                 continue
             self._again += 1
             phone.socket.sendto(phone.sent, self._server)

@@ -191,7 +191,9 @@ class Soak:
 
     def _judge(self, made: Registrations) -> None:
         if made.failed:
-            self.faults.append(f"{made.failed} of {made.failed + made.done} REGISTERs failed")
+            self.faults.append(
+                f"{made.failed} of {made.failed + made.done} REGISTERs failed: {dict(made.refused)}"
+            )
 
     def _judge_calls(self, ran: Ran) -> None:
         print(f"  calls: {ran}", flush=True)
