@@ -77,10 +77,10 @@ def _domain(table: TomlTable, directory: Path) -> ProvisionDomain:
     account_tables = table.tables("account")
     application_tables = table.tables("application")
     domain = ProvisionDomain(
-        name=table.require("name", text_of(_domain_name), ""),
+        name=table.require("name", text_of(domain_name), ""),
         certificate=table.take("certificate", path, None),
         key=table.take("key", path, None),
-        media_address=table.take("media_address", text_of(_ip_text), None),
+        media_address=table.take("media_address", text_of(phone_address), None),
         accounts=tuple(_account(account) for account in account_tables),
         applications=tuple(_application(application) for application in application_tables),
     )
@@ -103,10 +103,10 @@ def _domain(table: TomlTable, directory: Path) -> ProvisionDomain:
 
 def _account(table: TomlTable) -> ProvisionAccount:
     account = ProvisionAccount(
-        name=table.require("name", text_of(_user), ""),
+        name=table.require("name", text_of(user_name), ""),
         password=table.require("password", text_of(Secret), Secret("")),
-        aliases=table.take("aliases", list_of(text_of(_user), ALIASES_PER_ACCOUNT_MAX), ()),
-        numbers=table.take("numbers", list_of(text_of(_number), NUMBERS_PER_ACCOUNT_MAX), ()),
+        aliases=table.take("aliases", list_of(text_of(user_name), ALIASES_PER_ACCOUNT_MAX), ()),
+        numbers=table.take("numbers", list_of(text_of(phone_number), NUMBERS_PER_ACCOUNT_MAX), ()),
         voicemail=table.take("voicemail", boolean, False),
     )
     table.close()
@@ -115,13 +115,13 @@ def _account(table: TomlTable) -> ProvisionAccount:
 
 def _application(table: TomlTable) -> ProvisionApplication:
     application = ProvisionApplication(
-        name=table.require("name", text_of(_user), ""),
+        name=table.require("name", text_of(user_name), ""),
         task=table.take("task", text_of(function_name), ""),
-        numbers=table.take("numbers", list_of(text_of(_number), NUMBERS_PER_ACCOUNT_MAX), ()),
+        numbers=table.take("numbers", list_of(text_of(phone_number), NUMBERS_PER_ACCOUNT_MAX), ()),
     )
-    if application.name and "task" not in table and application.name not in STOCK_APPLICATIONS:
-        allowed = ", ".join(STOCK_APPLICATIONS)
-        table.refuse("name", f'"{application.name}" has no task; without one allowed are {allowed}')
+    fault = "" if "task" in table or not application.name else taskless(application.name)
+    if fault:
+        table.refuse("name", fault)
     table.close()
     return application
 
@@ -138,7 +138,7 @@ def _refuse_repeated(
         seen.setdefault(name, {"name": "names"}.get(key, key))
 
 
-def _domain_name(value: str) -> str:
+def domain_name(value: str) -> str:
     """A host name or an IP address, in lower case; IPv6 without brackets."""
     ip = parse_ip(value)
     if ip is not None:
@@ -149,19 +149,29 @@ def _domain_name(value: str) -> str:
         raise ValueError(f'"{value}" is neither a host name nor an IP address') from None
 
 
-def _user(value: str) -> str:
+def taskless(name: str) -> str:
+    """Why an application of that name cannot do without a task; empty if it can."""
+    if name in STOCK_APPLICATIONS:
+        return ""
+    return f'"{name}" has no task; without one allowed are {", ".join(STOCK_APPLICATIONS)}'
+
+
+def user_name(value: str) -> str:
+    """The name of an account or an application, or an alias."""
     if not _USER.fullmatch(value):
         raise ValueError(f'"{value}": allowed are 1 to 64 letters, digits and . _ ~ + -')
     return value
 
 
-def _number(value: str) -> str:
+def phone_number(value: str) -> str:
+    """What is dialled."""
     if not _NUMBER.fullmatch(value):
         raise ValueError(f'"{value}": allowed are 1 to 32 digits, * and #, after a + at most')
     return value
 
 
-def _ip_text(value: str) -> str:
+def phone_address(value: str) -> str:
+    """An IP address that media may be sent to."""
     ip = ip_text(value)
     if HostPort(ip, 0).is_unspecified:
         raise ValueError(f'"{value}": write the one address that phones reach')

@@ -10,9 +10,9 @@ from sipfarm.admin.views import ErrorView
 JSON = "application/json"
 
 
-def shown(value: object) -> Response:
+def shown(value: object, status: int = 200) -> Response:
     """A view, or several."""
-    return Response(msgspec.json.encode(value), media_type=JSON)
+    return Response(msgspec.json.encode(value), status, media_type=JSON)
 
 
 def refused(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:

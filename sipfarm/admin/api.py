@@ -10,16 +10,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sipfarm.admin.answers import refused, shown
-from sipfarm.admin.face import MemberFace, NotReached, NotThere
+from sipfarm.admin.face import Conflicts, MemberFace, NotReached, NotThere, Unfit
 from sipfarm.admin.guard import Guard
+from sipfarm.admin.names_api import names_routes
 from sipfarm.admin.openapi import description
+from sipfarm.admin.requests import limit_of
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.metrics import CONTENT_TYPE
 from sipfarm.base.secrets import Secret
-
-LIMIT: Final = 1_000
-LIMIT_MAX: Final = 10_000
-"""Entries of one list."""
 
 
 def admin_api(face: MemberFace, token: Secret | None) -> ASGIApp:
@@ -38,8 +36,7 @@ def admin_api(face: MemberFace, token: Secret | None) -> ASGIApp:
         Route("/api/v1/bans", api.bans),
         Route("/api/v1/bans/{address}/lift", api.unban, methods=["POST"]),
         Route("/api/v1/registrations", api.registrations),
-        Route("/api/v1/domains", api.domains),
-        Route("/api/v1/domains/{domain}/accounts", api.accounts),
+        *names_routes(face.names),
     ]
     return Guard(Starlette(routes=routes, exception_handlers=REFUSALS), token)
 
@@ -77,7 +74,7 @@ class _Api:
         return shown(await self._face.undrain(request.path_params["name"]))
 
     async def calls(self, request: Request) -> Response:
-        limit = _limit(request)
+        limit = limit_of(request)
         if _of_farm(request):
             return shown(await self._face.farm_calls(limit))
         return shown(self._face.calls(limit))
@@ -95,29 +92,23 @@ class _Api:
 
     async def registrations(self, request: Request) -> Response:
         domain = request.query_params.get("domain")
-        return shown(await self._face.registrations(domain, _limit(request)))
-
-    async def domains(self, request: Request) -> Response:
-        return shown(await self._face.domains())
-
-    async def accounts(self, request: Request) -> Response:
-        domain: str = request.path_params["domain"]
-        return shown(await self._face.accounts(domain, _limit(request)))
+        return shown(await self._face.registrations(domain, limit_of(request)))
 
 
 def _of_farm(request: Request) -> bool:
     return request.query_params.get("farm", "0") not in ("", "0", "false")
 
 
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(LIMIT))
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise HTTPException(400, f"limit: allowed are 1 to {LIMIT_MAX}")
-    return int(text)
-
-
 async def _not_there(request: Request, error: Exception) -> Response:
     return refused(404, str(error))
+
+
+async def _conflicts(request: Request, error: Exception) -> Response:
+    return refused(409, str(error))
+
+
+async def _unfit(request: Request, error: Exception) -> Response:
+    return refused(422, str(error))
 
 
 async def _not_reached(request: Request, error: Exception) -> Response:
@@ -136,6 +127,8 @@ async def _http(request: Request, error: Exception) -> Response:
 
 REFUSALS: Final = {
     NotThere: _not_there,
+    Conflicts: _conflicts,
+    Unfit: _unfit,
     NotReached: _not_reached,
     CapacityError: _capacity,
     HTTPException: _http,

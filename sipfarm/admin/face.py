@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody
 from sipfarm.admin.views import (
     AccountView,
+    ApplicationView,
     BanView,
     CallView,
+    ChangeView,
     DomainView,
     MemberView,
     RegistrationView,
@@ -22,6 +25,46 @@ class NotReached(SipfarmError):
     """A member that would have to answer does not: 503."""
 
 
+class Conflicts(SipfarmError):
+    """What is there already, or depends on it, does not let it be: 409."""
+
+
+class Unfit(SipfarmError):
+    """What was asked for cannot be, and why: 422."""
+
+
+class NamesFace(Protocol):
+    """The domains of the farm and the names in them; the same through each member.
+
+    A change has been made in the store when it returns; `revision` tells the members that heed it.
+    With `new`, Conflicts where it is there already. Raises NotThere, Conflicts, Unfit, or
+    CapacityError of the store.
+    """
+
+    async def domains(self) -> Sequence[DomainView]: ...
+    async def domain(self, name: str) -> DomainView: ...
+    async def put_domain(self, name: str, body: DomainBody, *, new: bool) -> ChangeView: ...
+    async def remove_domain(self, name: str) -> ChangeView:
+        """With all that is in it."""
+        ...
+
+    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]: ...
+    async def account(self, domain: str, name: str) -> AccountView: ...
+    async def put_account(
+        self, domain: str, name: str, body: AccountBody, *, new: bool
+    ) -> ChangeView: ...
+    async def remove_account(self, domain: str, name: str) -> ChangeView:
+        """With its bindings."""
+        ...
+
+    async def applications(self, domain: str) -> Sequence[ApplicationView]: ...
+    async def application(self, domain: str, name: str) -> ApplicationView: ...
+    async def put_application(
+        self, domain: str, name: str, body: ApplicationBody, *, new: bool
+    ) -> ChangeView: ...
+    async def remove_application(self, domain: str, name: str) -> ChangeView: ...
+
+
 class MemberFace(Protocol):
     """A member, seen from outside. Raises NotThere, NotReached, or CapacityError of the store."""
 
@@ -29,6 +72,9 @@ class MemberFace(Protocol):
     def is_ready(self) -> bool:
         """Whether it takes new work."""
         ...
+
+    @property
+    def names(self) -> NamesFace: ...
 
     def member(self) -> MemberView:
         """This member."""
@@ -75,7 +121,3 @@ class MemberFace(Protocol):
     async def undrain(self, name: str) -> MemberView:
         """Let it take new work again."""
         ...
-
-    async def domains(self) -> Sequence[DomainView]: ...
-
-    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]: ...

@@ -6,10 +6,21 @@ from typing import Any, Final
 import msgspec
 
 from sipfarm import __version__
+from sipfarm.admin.bodies import (
+    AccountBody,
+    ApplicationBody,
+    Body,
+    DomainBody,
+    NewAccount,
+    NewApplication,
+    NewDomain,
+)
 from sipfarm.admin.views import (
     AccountView,
+    ApplicationView,
     BanView,
     CallView,
+    ChangeView,
     DomainView,
     ErrorView,
     MemberView,
@@ -19,14 +30,22 @@ from sipfarm.admin.views import (
 
 Json = dict[str, Any]
 
-VIEWS: Final[tuple[type[View], ...]] = (
+VIEWS: Final[tuple[type[View] | type[Body], ...]] = (
     MemberView,
     CallView,
     RegistrationView,
     BanView,
     DomainView,
     AccountView,
+    ApplicationView,
+    ChangeView,
     ErrorView,
+    NewDomain,
+    DomainBody,
+    NewAccount,
+    AccountBody,
+    NewApplication,
+    ApplicationBody,
 )
 
 
@@ -60,16 +79,58 @@ def description() -> Json:
             "/api/v1/registrations": {
                 "get": _json("bindings", list[RegistrationView], query=["domain", "limit"])
             },
-            "/api/v1/domains": {"get": _json("the farm's domains", list[DomainView])},
-            "/api/v1/domains/{domain}/accounts": {
-                "get": _json("accounts of a domain", list[AccountView], ["domain"], ["limit"])
-            },
+            **_names(),
         },
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}],
+    }
+
+
+def _names() -> Json:
+    """What is below `/api/v1/domains`: lists that are added to, and entries that are set."""
+    domains = "/api/v1/domains"
+    domain = f"{domains}/{{domain}}"
+    accounts, applications = f"{domain}/accounts", f"{domain}/applications"
+    return {
+        domains: _list("domain", DomainView, NewDomain, [], []),
+        domain: _entry("domain, with all that is in it", DomainView, DomainBody, ["domain"]),
+        accounts: _list("account", AccountView, NewAccount, ["domain"], ["limit"]),
+        f"{accounts}/{{name}}": _entry("account", AccountView, AccountBody, ["domain", "name"]),
+        applications: _list("application", ApplicationView, NewApplication, ["domain"], []),
+        f"{applications}/{{name}}": _entry(
+            "application", ApplicationView, ApplicationBody, ["domain", "name"]
+        ),
+    }
+
+
+def _list(
+    what: str, view: type[View], new: type[Body], path: Sequence[str], query: Sequence[str]
+) -> Json:
+    return {
+        "get": _json(f"look at each {what}", list[view], path, query),
+        "post": _told(_json(f"add a new {what}; 409 if it is there", ChangeView, path), new, "201"),
+    }
+
+
+def _entry(what: str, view: type[View], body: type[Body], path: Sequence[str]) -> Json:
+    return {
+        "get": _json(f"look at one {what}", view, path),
+        "put": _told(_json(f"add or replace one {what}", ChangeView, path), body, "200"),
+        "delete": _json(f"remove one {what}; 404 if it is not there", ChangeView, path),
+    }
+
+
+def _told(operation: Json, body: type[Body], status: str) -> Json:
+    """An operation that is told something, and answers with this status."""
+    answers = operation["responses"]
+    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+    return {
+        **operation,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {status: answers["200"], "default": answers["default"]},
     }
 
 

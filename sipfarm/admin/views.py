@@ -135,6 +135,26 @@ class AccountView(View, frozen=True, kw_only=True):
     voicemail: bool
 
 
+class ApplicationView(View, frozen=True, kw_only=True):
+    """A name that a task answers."""
+
+    domain: str
+    name: str
+    task: str
+    """`module:function`; empty: the stock one of that name."""
+    numbers: tuple[str, ...]
+
+
+class ChangeView(View, frozen=True, kw_only=True):
+    """What a change of domains or names came to; nothing where it was done already."""
+
+    revision: int
+    """A member that shows this one, or a newer, does as the change says."""
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class ErrorView(View, frozen=True, kw_only=True):
     """Why a request was refused."""
 

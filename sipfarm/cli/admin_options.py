@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sipfarm.admin.io.client import AdminClient
+from sipfarm.admin.io.client import ANSWER_S, AdminClient
+from sipfarm.admin.views import ChangeView
 from sipfarm.base.secrets import Secret
 from sipfarm.config import load
 
@@ -37,18 +38,34 @@ PIPED_WIDTH = 240  # where no terminal says how wide a line may be
 ADMIN = "http://127.0.0.1:8080"
 
 
-def client_of(admin: str, token: str, config: Path | None) -> AdminClient:
+def client_of(
+    admin: str, token: str, config: Path | None, answer_s: float = ANSWER_S
+) -> AdminClient:
     """By the options or the environment; what they leave open, the member's file says."""
     known = Secret(token) if token else None
     if config is not None:
         section = load(config, os.environ).admin
         admin = admin or str(section.listen)
         known = known or section.token
-    return AdminClient(admin or ADMIN, known)
+    return AdminClient(admin or ADMIN, known, answer_s)
 
 
 def print_json(value: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_change(change: ChangeView, json: bool) -> None:
+    """What was done, and the revision that members show who heed it."""
+    if json:
+        print_json(change)
+        return
+    told = {"added": change.added, "changed": change.changed, "removed": change.removed}
+    for act, names in told.items():
+        for name in names:
+            print(f"{act} {name}")
+    if not any(told.values()):
+        print("nothing changed")
+    print(f"revision {change.revision}")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

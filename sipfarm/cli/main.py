@@ -36,8 +36,8 @@ COMMANDS = (
     ),
     Command("bans", "sipfarm.cli.bans:bans", "show the sources that are banned"),
     Command("unban", "sipfarm.cli.bans:unban", "end the ban of an address"),
-    Command("domain", "sipfarm.cli.domains:domain", "look at domains"),
-    Command("account", "sipfarm.cli.domains:account", "look at accounts"),
+    Command("domain", "sipfarm.cli.domains:domain", "look at domains, and set them"),
+    Command("account", "sipfarm.cli.accounts:account", "look at accounts, and set them"),
     Command("provision", "sipfarm.cli.provision:provision", "load domains and accounts"),
     Command("check-config", "sipfarm.cli.check_config:check_config", "say what is wrong in a file"),
 )

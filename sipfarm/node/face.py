@@ -1,15 +1,13 @@
 """The face of a member: what it shows of itself and of the farm, and the commands it takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from sipfarm.admin.face import NotReached, NotThere
 from sipfarm.admin.views import (
-    AccountView,
     BanView,
     CallView,
-    DomainView,
     LoadView,
     MediaSideView,
     MediaView,
@@ -21,7 +19,7 @@ from sipfarm.admin.views import (
 )
 from sipfarm.base.clock import Clock
 from sipfarm.base.farm_view import Standing, View, ViewState
-from sipfarm.base.records import Account, Binding, Domain, MemberRecord
+from sipfarm.base.records import Binding, MemberRecord
 from sipfarm.base.records import MemberState as Registered
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.store import Store
@@ -30,12 +28,12 @@ from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.member_metrics import member_metrics
+from sipfarm.node.names_face import NamesOfFarm, account_pages
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.signaling.io.packet_log import PacketLog
 from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.registration import aor_of
 
-ACCOUNTS_TOGETHER: Final = 256
 ACCOUNTS_LOOKED_AT_MAX: Final = 20_000
 """Of which bindings are asked for: a listing is for looking, and must not wear out the store."""
 DEAD_SHOWN_MS: Final = 3_600_000
@@ -93,6 +91,8 @@ class ShownMember(Protocol):
     def view(self) -> View: ...
     def drain(self) -> None: ...
     def undrain(self) -> None: ...
+    def names_changed(self) -> None: ...
+    def unbound(self, aor: str) -> None: ...
 
 
 class Face:
@@ -104,6 +104,7 @@ class Face:
         self._load = load
         self._name = member.config.member.name
         self._metrics = member_metrics(member, load)
+        self.names = NamesOfFarm(member.store, member.clock.wall_ms, member)
 
     @property
     def is_ready(self) -> bool:
@@ -211,7 +212,8 @@ class Face:
         found: list[RegistrationView] = []
         looked_at = 0
         for name in domains:
-            async for accounts in self._account_pages(name, ACCOUNTS_LOOKED_AT_MAX - looked_at):
+            left = ACCOUNTS_LOOKED_AT_MAX - looked_at
+            async for accounts in account_pages(store, name, left):
                 looked_at += len(accounts)
                 bindings = await self._bindings([aor_of(account) for account in accounts])
                 found += [self._registration(binding, names) for binding in bindings]
@@ -219,33 +221,11 @@ class Face:
                     return found[:limit]
         return found
 
-    async def _account_pages(self, domain: str, limit: int) -> AsyncIterator[tuple[Account, ...]]:
-        """Up to `limit` accounts, page by page, so that the loop turns in between."""
-        cursor = ""
-        while limit > 0:
-            wanted = min(limit, ACCOUNTS_TOGETHER)
-            accounts, cursor = await self._member.store.account_page(domain, cursor, wanted)
-            yield accounts[:limit]
-            limit -= len(accounts)
-            if not cursor:
-                return
-
     async def drain(self, name: str) -> MemberView:
         return await self._command(name, "drain")
 
     async def undrain(self, name: str) -> MemberView:
         return await self._command(name, "undrain")
-
-    async def domains(self) -> Sequence[DomainView]:
-        return [await self._domain(domain) for domain in await self._member.store.domains()]
-
-    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]:
-        store = self._member.store
-        if await store.domain(domain) is None:
-            raise NotThere(f"there is no domain {domain}")
-        pages = [page async for page in self._account_pages(domain, limit)]
-        found = [_account(account) for page in pages for account in page]
-        return sorted(found, key=lambda account: account.aor)
 
     async def _command(self, name: str, act: str) -> MemberView:
         if name == self._name:
@@ -362,17 +342,6 @@ class Face:
             member=names.get(mark[0]) if mark else None,
         )
 
-    async def _domain(self, domain: Domain) -> DomainView:
-        store = self._member.store
-        applications = await store.applications(domain.name)
-        return DomainView(
-            name=domain.name,
-            accounts=await store.account_count(domain.name),
-            applications=tuple(application.name for application in applications),
-            media_address=domain.media_address,
-            has_certificate=domain.certificate is not None,
-        )
-
 
 def _side(counters: Mapping[str, int]) -> MediaSideView:
     return MediaSideView(
@@ -380,15 +349,4 @@ def _side(counters: Mapping[str, int]) -> MediaSideView:
         bytes_in=counters["bytes_in"],
         packets_out=counters["packets_out"],
         bytes_out=counters["bytes_out"],
-    )
-
-
-def _account(account: Account) -> AccountView:
-    return AccountView(
-        aor=aor_of(account),
-        domain=account.domain,
-        name=account.name,
-        numbers=account.numbers,
-        aliases=account.aliases,
-        voicemail=account.voicemail,
     )

@@ -252,10 +252,12 @@ class RealFarm:
             for user in (*NAMED_USERS, *(f"p{number}" for number in range(PHONES_MAX)))
         )
         applications = '[[domain.application]]\nname = "echo"\nnumbers = ["600"]\n'
+        self.provision(f'[[domain]]\nname = "{DOMAIN}"\n{accounts}{applications}')
+
+    def provision(self, toml: str) -> None:
+        """Load a file of domains into the store; members are told nothing."""
         file = self.folder / "provision.toml"
-        file.write_text(
-            f'[[domain]]\nname = "{DOMAIN}"\n{accounts}{applications}', encoding="utf-8"
-        )
+        file.write_text(toml, encoding="utf-8")
         config = self._config(0)
         loaded = Child([*COMMAND, "provision", file, "--config", config])
         if loaded.wait(READY_WITHIN_S):

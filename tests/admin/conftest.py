@@ -9,16 +9,19 @@ import msgspec
 import pytest
 from starlette.types import ASGIApp, Message
 
+from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody
 from sipfarm.admin.face import NotReached, NotThere
 from sipfarm.admin.views import (
     AccountView,
+    ApplicationView,
     BanView,
     CallView,
+    ChangeView,
     DomainView,
     MemberView,
     RegistrationView,
 )
-from sipfarm.base.errors import CapacityError
+from sipfarm.base.errors import CapacityError, SipfarmError
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -32,7 +35,22 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 def ask(
-    app: ASGIApp, path: str, method: str = "GET", headers: Mapping[str, str] | None = None
+    app: ASGIApp,
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: object = b"",
+) -> Answered:
+    """What an application answers, on an event loop of its own."""
+    return asyncio.run(asked_of(app, path, method, headers, body))
+
+
+async def asked_of(
+    app: ASGIApp,
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: object = b"",
 ) -> Answered:
     """What an application answers; HTTP clients send a Host with each request."""
     url = urlsplit(path)
@@ -51,18 +69,19 @@ def ask(
         "server": ("127.0.0.1", 8_081),
     }
     sent: list[Message] = []
+    told = body if isinstance(body, bytes) else msgspec.json.encode(body)
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": told, "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     start = sent[0]
-    body = b"".join(message.get("body", b"") for message in sent[1:])
+    answered = b"".join(message.get("body", b"") for message in sent[1:])
     lines = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Answered(start["status"], lines, body)
+    return Answered(start["status"], lines, answered)
 
 
 MEMBER = MemberView(
@@ -88,6 +107,62 @@ CALL = CallView(
 
 
 BAN = BanView(address="2001:db8::", member="m1", fault="credentials", seconds=300)
+CHANGE = ChangeView(revision=7, added=("something",))
+
+
+class FakeNames:
+    """Names that are not there, and notes of what was asked of them."""
+
+    def __init__(self, asked: list[tuple[object, ...]]) -> None:
+        self.asked = asked
+        self.refuses: SipfarmError | None = None
+
+    async def domains(self) -> Sequence[DomainView]:
+        return []
+
+    async def domain(self, name: str) -> DomainView:
+        raise NotThere(f"there is no domain {name}")
+
+    async def put_domain(self, name: str, body: DomainBody, *, new: bool) -> ChangeView:
+        return self._change("put_domain", name, body, new)
+
+    async def remove_domain(self, name: str) -> ChangeView:
+        return self._change("remove_domain", name)
+
+    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]:
+        self.asked.append(("accounts", domain, limit))
+        return []
+
+    async def account(self, domain: str, name: str) -> AccountView:
+        raise NotThere(f"there is no account {name} in {domain}")
+
+    async def put_account(
+        self, domain: str, name: str, body: AccountBody, *, new: bool
+    ) -> ChangeView:
+        return self._change("put_account", domain, name, body, new)
+
+    async def remove_account(self, domain: str, name: str) -> ChangeView:
+        return self._change("remove_account", domain, name)
+
+    async def applications(self, domain: str) -> Sequence[ApplicationView]:
+        return []
+
+    async def application(self, domain: str, name: str) -> ApplicationView:
+        raise NotThere(f"there is no application {name} in {domain}")
+
+    async def put_application(
+        self, domain: str, name: str, body: ApplicationBody, *, new: bool
+    ) -> ChangeView:
+        return self._change("put_application", domain, name, body, new)
+
+    async def remove_application(self, domain: str, name: str) -> ChangeView:
+        return self._change("remove_application", domain, name)
+
+    def _change(self, *asked: object) -> ChangeView:
+        self.asked.append(asked)
+        if self.refuses is not None:
+            raise self.refuses
+        return CHANGE
 
 
 class FakeFace:
@@ -97,6 +172,7 @@ class FakeFace:
         self.is_ready = True
         self.store_is_away = False
         self.asked: list[tuple[object, ...]] = []
+        self.names = FakeNames(self.asked)
 
     def member(self) -> MemberView:
         return MEMBER
@@ -144,13 +220,6 @@ class FakeFace:
     async def undrain(self, name: str) -> MemberView:
         self.is_ready = True
         return MEMBER
-
-    async def domains(self) -> Sequence[DomainView]:
-        return []
-
-    async def accounts(self, domain: str, limit: int) -> Sequence[AccountView]:
-        self.asked.append(("accounts", domain, limit))
-        return []
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import re
 import pytest
 from starlette.types import ASGIApp
 
-from sipfarm.admin.api import LIMIT, LIMIT_MAX, admin_api
+from sipfarm.admin.api import admin_api
+from sipfarm.admin.requests import LIMIT, LIMIT_MAX
 from sipfarm.base.secrets import Secret
 from tests.admin.conftest import FakeFace, ask
 

@@ -92,7 +92,12 @@ class FarmMember:
     """A Farm and what it told its node."""
 
     def __init__(
-        self, happenings: Happenings, group: asyncio.TaskGroup, store: Store, name: str
+        self,
+        happenings: Happenings,
+        group: asyncio.TaskGroup,
+        store: Store,
+        name: str,
+        times: MembershipSettings = QUICK,
     ) -> None:
         self.happenings = happenings
         self.group = group
@@ -119,7 +124,7 @@ class FarmMember:
             tombstoned=self._tombstoned,
             rejoined=lambda record: self._tell(f"rejoined {record.epoch}"),
         )
-        settings = FarmSettings(farm="farm", name=name, admin="", pid=1, membership=QUICK)
+        settings = FarmSettings(farm="farm", name=name, admin="", pid=1, membership=times)
         store_seen: FarmStore = self.door
         self.farm = Farm(
             group,
@@ -183,13 +188,15 @@ class FarmMember:
 
 
 @asynccontextmanager
-async def farm_of(url: str, *names: str) -> AsyncIterator[tuple[Happenings, list[FarmMember]]]:
+async def farm_of(
+    url: str, *names: str, times: MembershipSettings = QUICK
+) -> AsyncIterator[tuple[Happenings, list[FarmMember]]]:
     """Members that see each other; all is ended after the block."""
     happenings = Happenings()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(url, farm="farm"))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        members = [FarmMember(happenings, group, store, name) for name in names]
+        members = [FarmMember(happenings, group, store, name, times) for name in names]
         for member in members:
             stack.callback(member.farm.close)
             await member.begin()

@@ -138,6 +138,12 @@ class Fake:
     def undrain(self) -> None:
         self.draining = False
 
+    def names_changed(self) -> None:
+        """Nothing is cached here."""
+
+    def unbound(self, aor: str) -> None:
+        """Nothing is cached here."""
+
 
 @pytest.fixture
 def with_member(tmp_path: Path) -> Callable[[Body[T]], T]:
@@ -391,18 +397,18 @@ def test_registrations_come_from_the_store_with_who_holds_the_flow(
 
 def test_domains_and_accounts_are_shown_without_secrets(with_member: WithMember[None]) -> None:
     async def body(member: Fake) -> None:
-        (domain,) = await member.face.domains()
+        (domain,) = await member.face.names.domains()
         assert (domain.name, domain.accounts, domain.applications) == (
             "example.test",
             3,
             ("echo",),
         )
-        accounts = await member.face.accounts("example.test", 2)
+        accounts = await member.face.names.accounts("example.test", 2)
         assert [account.aor for account in accounts] == [
             "sip:alice@example.test",
             "sip:bob@example.test",
         ]
         with pytest.raises(NotThere):
-            await member.face.accounts("other.test", 2)
+            await member.face.names.accounts("other.test", 2)
 
     with_member(body)

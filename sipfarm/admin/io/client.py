@@ -48,15 +48,17 @@ class AdminClient:
         self._token = token
         self._answer_s = answer_s
 
-    def exchange(self, method: str, target: str) -> Answer:
+    def exchange(self, method: str, target: str, body: bytes = b"") -> Answer:
         """Send a request and read the answer, whatever it says. NotReached if there is none."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._answer_s)
         headers = {"Connection": "close"}
+        if body:
+            headers["Content-Type"] = "application/json"
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.reveal()}"
         try:
-            connection.request(method, target, headers=headers)
+            connection.request(method, target, body or None, headers)
             answer = connection.getresponse()
             body = answer.read(ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -72,11 +74,21 @@ class AdminClient:
         """GET a view. Refused or NotThere says why not."""
         return self._read(self.exchange("GET", target), kind)
 
-    def post(self, target: str, kind: type[T]) -> T:
-        return self._read(self.exchange("POST", target), kind)
+    def post(self, target: str, kind: type[T], body: object = None) -> T:
+        return self._send("POST", target, kind, body)
+
+    def put(self, target: str, kind: type[T], body: object) -> T:
+        return self._send("PUT", target, kind, body)
+
+    def delete(self, target: str, kind: type[T]) -> T:
+        return self._send("DELETE", target, kind, None)
+
+    def _send(self, method: str, target: str, kind: type[T], body: object) -> T:
+        encoded = b"" if body is None else msgspec.json.encode(body)
+        return self._read(self.exchange(method, target, encoded), kind)
 
     def _read(self, answer: Answer, kind: type[T]) -> T:
-        if answer.status != 200:
+        if answer.status not in (200, 201):
             raise (NotThere if answer.status == 404 else Refused)(_reason(self.url, answer))
         try:
             return msgspec.json.decode(answer.body, type=kind)

@@ -10,10 +10,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sipfarm.admin.answers import refused
+from sipfarm.admin.api import REFUSALS
 from sipfarm.admin.face import NotReached
 from sipfarm.admin.guard import Guard
 from sipfarm.admin.io.client import AdminClient, Answer, asking
 from sipfarm.admin.metrics_text import merged
+from sipfarm.admin.requests import bytes_of
 from sipfarm.base.metrics import CONTENT_TYPE, Metrics
 from sipfarm.base.net import HostPort
 from sipfarm.base.secrets import Secret
@@ -30,9 +32,9 @@ def farm_api(supervisor: Supervisor, token: Secret | None) -> ASGIApp:
         Route("/healthz", port.healthz),
         Route("/readyz", port.readyz),
         Route("/metrics", port.metrics),
-        Route("/{path:path}", port.pass_on, methods=["GET", "POST"]),
+        Route("/{path:path}", port.pass_on, methods=["GET", "POST", "PUT", "DELETE"]),
     ]
-    return Guard(Starlette(routes=routes), token)
+    return Guard(Starlette(routes=routes, exception_handlers=REFUSALS), token)
 
 
 class _FarmPort:
@@ -66,9 +68,12 @@ class _FarmPort:
         query = str(request.url.query)
         if request.url.path == "/api/v1/calls":
             query = f"{query}&farm=1" if query else "farm=1"
-        target = f"{request.url.path}?{query}" if query else request.url.path
-        for admin in self._admins():
-            answer = await self._ask(admin, request.method, target, ANSWER_S)
+        path = request.scope["raw_path"].decode("ascii")
+        target = f"{path}?{query}" if query else path
+        body = await bytes_of(request)
+        adds = request.method == "POST" and bool(body)  # what may have been done is not repeated
+        for admin in self._admins()[: 1 if adds else None]:
+            answer = await self._ask(admin, request.method, target, ANSWER_S, body)
             if answer is not None:
                 headers = {"Content-Type": answer.content_type}
                 return Response(answer.body, answer.status, headers=headers)
@@ -78,11 +83,11 @@ class _FarmPort:
         return [member.admin for member in self._supervisor.ready_members]
 
     async def _ask(
-        self, admin: HostPort, method: str, target: str, answer_s: float
+        self, admin: HostPort, method: str, target: str, answer_s: float, body: bytes = b""
     ) -> Answer | None:
         client = AdminClient(str(admin), self._token, answer_s)
         try:
-            return await asking(lambda: client.exchange(method, target))
+            return await asking(lambda: client.exchange(method, target, body))
         except NotReached:
             return None
 

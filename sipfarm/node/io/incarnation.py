@@ -200,6 +200,14 @@ class Incarnation:
     def undrain(self) -> None:
         self._set_draining(False)
 
+    def names_changed(self) -> None:
+        """This member has changed the farm's names, and heeds it as the others do."""
+        self.farm.read_registry()
+
+    def unbound(self, aor: str) -> None:
+        self.deciders.locations.forget(aor)
+        self._binding_changed(aor)
+
     def view(self) -> View:
         """The farm as this member sees it."""
         return self.farm.view()
@@ -274,7 +282,7 @@ class Incarnation:
             rpc=self._rpc,
             load=self._load,
             view_changed=self._view_changed,
-            names_changed=self._names_changed,
+            names_changed=self._heed_names,
             member_gone=lambda gone: None,
             link_up=lambda number: None,
             link_down=self._link_down,
@@ -302,7 +310,7 @@ class Incarnation:
     async def _rpc(self, method: str, arguments: bytes, number: int) -> bytes:
         return recalled(self.deciders, method, arguments)
 
-    def _names_changed(self, revision: int) -> None:
+    def _heed_names(self, revision: int) -> None:
         self.deciders.tenants.doubt()
         if self.certificates is not None:
             self.certificates.look_again()
