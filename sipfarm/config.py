@@ -12,7 +12,7 @@ import msgspec
 from sipfarm.base.errors import ConfigError, ConfigProblem
 from sipfarm.base.io.files import is_readable, read_text
 from sipfarm.base.net import HostPort, Listen, PortRange, Transport
-from sipfarm.base.roles import ROLES, Role
+from sipfarm.base.roles import ROLES, Role, fault_of
 from sipfarm.base.secrets import SECRET_BYTES_MIN, Secret
 from sipfarm.base.toml_reader import Reader, TomlDocument, TomlTable
 from sipfarm.base.toml_values import (
@@ -78,6 +78,7 @@ class MemberConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     roles: tuple[Role, ...] = ROLES
+    """`edge` binds the farm's addresses, `pbx` takes new work, and `media` relays for it."""
     drain_deadline_s: int = 300
     """A draining member ends what is still running after so long."""
     packet_log: Path | None = None
@@ -190,6 +191,7 @@ def contradictions(config: Config) -> list[tuple[str, str, str]]:
     """What is wrong between keys that are each well by themselves: (section, key, reason)."""
     return [
         *_farm_contradictions(config.farm),
+        *_role_contradictions(config),
         *_sip_contradictions(config),
         *_media_contradictions(config),
         *_admin_contradictions(config.admin),
@@ -219,12 +221,9 @@ def _farm(table: TomlTable, environment: Mapping[str, str], directory: Path) -> 
 
 
 def _member(table: TomlTable, directory: Path) -> MemberConfig:
-    roles = table.take("roles", _ROLES, ROLES)
-    if not roles:
-        table.refuse("roles", f"a member has at least one role of {', '.join(ROLES)}")
     return MemberConfig(
         name=table.require("name", text_of(_name), ""),
-        roles=roles,
+        roles=table.take("roles", _ROLES, ROLES),
         drain_deadline_s=table.take("drain_deadline_s", integer(0, 86_400), 300),
         packet_log=table.take("packet_log", text_of(lambda value: directory / value), None),
         packet_log_mb=table.take("packet_log_mb", integer(1, 1_000_000), PACKET_LOG_MB),
@@ -300,11 +299,21 @@ def _farm_contradictions(farm: FarmConfig) -> list[tuple[str, str, str]]:
     return found
 
 
+def _role_contradictions(config: Config) -> list[tuple[str, str, str]]:
+    roles = config.member.roles
+    fault = fault_of(roles, by_flow=config.farm.balancing == "flow")
+    if fault:
+        return [("member", "roles", fault)]
+    unbound = "edge" not in roles and any(not listen.address.port for listen in config.sip.listen)
+    reason = "a member that binds none of them must be told the port that the others have"
+    return [("sip", "listen", reason)] if unbound else []
+
+
 def _sip_contradictions(config: Config) -> list[tuple[str, str, str]]:
     sip = config.sip
     found: list[tuple[str, str, str]] = []
-    if "edge" in config.member.roles and not sip.listen:
-        found.append(("sip", "listen", 'a member with the role "edge" listens somewhere'))
+    if not sip.listen:
+        found.append(("sip", "listen", "says where phones reach the farm: one at least is needed"))
     if sip.advertise is None and any(listen.address.is_unspecified for listen in sip.listen):
         reason = "listening on all addresses needs advertise: the one that others reach us by"
         found.append(("sip", "listen", reason))

@@ -10,11 +10,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sipfarm.admin.answers import refused, shown
+from sipfarm.admin.bodies import RolesBody
 from sipfarm.admin.face import Conflicts, MemberFace, NotReached, NotThere, Unfit
 from sipfarm.admin.guard import Guard
 from sipfarm.admin.names_api import names_routes
 from sipfarm.admin.openapi import description
-from sipfarm.admin.requests import limit_of
+from sipfarm.admin.requests import body_of, limit_of
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.metrics import CONTENT_TYPE
 from sipfarm.base.secrets import Secret
@@ -32,6 +33,7 @@ def admin_api(face: MemberFace, token: Secret | None) -> ASGIApp:
         Route("/api/v1/members", api.members),
         Route("/api/v1/members/{name}/drain", api.drain, methods=["POST"]),
         Route("/api/v1/members/{name}/undrain", api.undrain, methods=["POST"]),
+        Route("/api/v1/members/{name}/roles", api.set_roles, methods=["POST"]),
         Route("/api/v1/calls", api.calls),
         Route("/api/v1/bans", api.bans),
         Route("/api/v1/bans/{address}/lift", api.unban, methods=["POST"]),
@@ -53,7 +55,7 @@ class _Api:
     async def readyz(self, request: Request) -> Response:
         if self._face.is_ready:
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("draining\n", 503)
+        return PlainTextResponse("draining, or no edge\n", 503)
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._face.metrics(), headers={"Content-Type": CONTENT_TYPE})
@@ -72,6 +74,10 @@ class _Api:
 
     async def undrain(self, request: Request) -> Response:
         return shown(await self._face.undrain(request.path_params["name"]))
+
+    async def set_roles(self, request: Request) -> Response:
+        body = await body_of(request, RolesBody)
+        return shown(await self._face.set_roles(request.path_params["name"], body))
 
     async def calls(self, request: Request) -> Response:
         limit = limit_of(request)

@@ -58,6 +58,12 @@ class NewApplication(ApplicationBody, frozen=True, kw_only=True):
     name: str
 
 
+class RolesBody(Body, frozen=True, kw_only=True):
+    """What a member is to be: of `edge`, `pbx` and `media`."""
+
+    roles: tuple[str, ...]
+
+
 def _bound(what: str, given: tuple[str, ...], most: int) -> None:
     if len(given) > most:
         raise ValueError(f"{len(given)} {what}: allowed are {most}")

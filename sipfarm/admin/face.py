@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody
+from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody, RolesBody
 from sipfarm.admin.views import (
     AccountView,
     ApplicationView,
@@ -120,4 +120,10 @@ class MemberFace(Protocol):
 
     async def undrain(self, name: str) -> MemberView:
         """Let it take new work again."""
+        ...
+
+    async def set_roles(self, name: str, body: RolesBody) -> MemberView:
+        """Let a member be something else. Conflicts where it is the last with a role, or cannot
+        bind the farm's addresses; Unfit where nothing can be just that.
+        """
         ...

@@ -14,6 +14,7 @@ from sipfarm.admin.bodies import (
     NewAccount,
     NewApplication,
     NewDomain,
+    RolesBody,
 )
 from sipfarm.admin.views import (
     AccountView,
@@ -46,6 +47,7 @@ VIEWS: Final[tuple[type[View] | type[Body], ...]] = (
     AccountBody,
     NewApplication,
     ApplicationBody,
+    RolesBody,
 )
 
 
@@ -57,7 +59,7 @@ def description() -> Json:
         "info": {"title": "sipfarm", "version": __version__},
         "paths": {
             "/healthz": {"get": _text("200 while the member lives", (200,))},
-            "/readyz": {"get": _text("200 while the member takes new work", (200, 503))},
+            "/readyz": {"get": _text("200 while the member takes new work in", (200, 503))},
             "/metrics": {"get": _text("metrics for Prometheus", (200,))},
             "/api/v1/member": {"get": _json("the member that is asked", MemberView)},
             "/api/v1/members": {"get": _json("all members of the farm", list[MemberView])},
@@ -66,6 +68,13 @@ def description() -> Json:
             },
             "/api/v1/members/{name}/undrain": {
                 "post": _json("let it take new work again", MemberView, ["name"])
+            },
+            "/api/v1/members/{name}/roles": {
+                "post": _told(
+                    _json("let it be of other roles; 409 if it is the last", MemberView, ["name"]),
+                    RolesBody,
+                    "200",
+                )
             },
             "/api/v1/calls": {
                 "get": _json("the calls of this member", list[CallView], query=["farm", "limit"])

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from sipfarm.base.limits import BINDINGS_PER_AOR_MAX
+from sipfarm.base.roles import ROLES
 
 MEMBER_NUMBER_MAX: Final = (1 << 14) - 1
 EPOCH_MAX: Final = (1 << 21) - 1
@@ -154,6 +155,7 @@ class MemberRecord(Record, frozen=True):
     pid: int
     state: MemberState
     lease_until_wall_ms: int
+    roles: tuple[str, ...] = ROLES
 
 
 class Snapshot(Record, frozen=True):

@@ -30,6 +30,7 @@ COMMANDS = (
     Command("members", "sipfarm.cli.members:members", "show the members of a farm"),
     Command("drain", "sipfarm.cli.members:drain", "let a member take no new work"),
     Command("undrain", "sipfarm.cli.members:undrain", "let it take new work again"),
+    Command("roles", "sipfarm.cli.members:roles", "let a member be something else"),
     Command("calls", "sipfarm.cli.calls:calls", "show the calls of a farm"),
     Command(
         "registrations", "sipfarm.cli.registrations:registrations", "show where phones are reached"

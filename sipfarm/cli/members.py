@@ -1,9 +1,10 @@
-"""`sipfarm members`, `drain` and `undrain`: the members of a farm, and who takes new work."""
+"""`sipfarm members`, `drain`, `undrain`, `roles`: the members of a farm, and who does what."""
 
 from typing import Annotated
 
 import typer
 
+from sipfarm.admin.bodies import RolesBody
 from sipfarm.admin.views import MemberView
 from sipfarm.cli.admin_options import (
     AdminUrl,
@@ -19,6 +20,7 @@ COLUMNS = (
     *("name", "state", "roles", "revision", "incarnation", "pid", "admin"),
     *("calls", "flows", "transactions", "lag ms", "cpu"),
 )
+SWITCHED_S = 6.0
 MemberName = Annotated[str, typer.Argument(help="such as m1", show_default=False)]
 
 
@@ -51,6 +53,22 @@ def undrain(
     """Let a drained member take new work again."""
     path = f"/api/v1/members/{_checked(name)}/undrain"
     _show([client_of(admin, token, config).post(path, MemberView)], json)
+
+
+def roles(
+    name: MemberName,
+    wanted: Annotated[str, typer.Argument(help="such as edge or edge,pbx,media", metavar="ROLES")],
+    admin: AdminUrl = "",
+    token: Token = "",
+    config: ConfigFile = None,
+    json: AsJson = False,
+) -> None:
+    """Let a running member be something else; what runs on it goes on. Its file says what it is
+    when it is started again.
+    """
+    path = f"/api/v1/members/{_checked(name)}/roles"
+    told = RolesBody(roles=tuple([role for role in wanted.split(",") if role]))
+    _show([client_of(admin, token, config, SWITCHED_S).post(path, MemberView, told)], json)
 
 
 def _checked(name: str) -> str:

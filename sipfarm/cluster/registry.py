@@ -4,12 +4,14 @@
 Pure functions over the records of the registry; the store runs them inside an atomic update.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeGuard
 
 import msgspec
 
+from sipfarm.base.errors import SipfarmError
 from sipfarm.base.records import EPOCH_MAX, MEMBER_NUMBER_MAX, MemberRecord, MemberState
+from sipfarm.base.roles import ROLES
 
 MARKS_LIVE_MS: Final = (
     24 * 3_600 * 1_000
@@ -24,6 +26,14 @@ class Joining(msgspec.Struct, frozen=True):
     admin: str
     pid: int
     lease_ms: int
+    roles: tuple[str, ...] = ROLES
+
+
+class LastWithRole(SipfarmError):
+    """A role that nobody else in the farm has cannot be given up."""
+
+    def __init__(self, name: str, role: str) -> None:
+        super().__init__(f'{name} is the last member with the role "{role}"')
 
 
 def number_for(name: str, members: Mapping[int, MemberRecord], wall_ms: int) -> int | None:
@@ -62,7 +72,27 @@ def join(
         pid=joining.pid,
         state=MemberState.ALIVE,
         lease_until_wall_ms=wall_ms + joining.lease_ms,
+        roles=joining.roles,
     )
+
+
+def set_roles(
+    records: Sequence[MemberRecord], token: tuple[int, int], roles: tuple[str, ...], wall_ms: int
+) -> MemberRecord | None:
+    """The record of an incarnation with other roles; None if it is not the living one.
+
+    LastWithRole if it would give up one that no other member has whose lease holds.
+    """
+    number, epoch = token
+    own = next((record for record in records if record.number == number), None)
+    if not _is_living(own, epoch):
+        return None
+    others = [record for record in records if record is not own]
+    kept = {role for other in others if _holds(other, wall_ms) for role in other.roles}
+    for role in own.roles:
+        if role not in roles and role not in kept:
+            raise LastWithRole(own.name, role)
+    return msgspec.structs.replace(own, roles=roles)
 
 
 def renew(
@@ -94,6 +124,10 @@ def leave(record: MemberRecord | None, epoch: int, wall_ms: int) -> MemberRecord
 
 def _is_living(record: MemberRecord | None, epoch: int) -> TypeGuard[MemberRecord]:
     return record is not None and record.epoch == epoch and record.state is MemberState.ALIVE
+
+
+def _holds(record: MemberRecord, wall_ms: int) -> bool:
+    return record.state is MemberState.ALIVE and record.lease_until_wall_ms > wall_ms
 
 
 def _lease_end(record: MemberRecord) -> int:

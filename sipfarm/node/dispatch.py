@@ -313,7 +313,8 @@ class Dispatcher:
         hop = request.hop
         if not hop.flow and not self._bound_to_receiver:
             return ""
-        return self._engine.mint_flow(hop.flow, f"{hop.transport}:{hop.host}:{hop.port}")
+        far = f"{hop.transport}:{hop.host}:{hop.port}"
+        return self._engine.mint_flow(hop.flow, far, hop.member)
 
     def _reply(self, transaction: int, reply: Reply) -> None:
         self._users.forwarding.reply(transaction, reply, self._clock.now_ms())

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.bodies import Body, RolesBody
+from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
 from sipfarm.admin.views import (
     BanView,
     CallView,
@@ -18,11 +19,13 @@ from sipfarm.admin.views import (
     iso,
 )
 from sipfarm.base.clock import Clock
+from sipfarm.base.errors import StartError
 from sipfarm.base.farm_view import Standing, View, ViewState
 from sipfarm.base.records import Binding, MemberRecord
 from sipfarm.base.records import MemberState as Registered
+from sipfarm.base.roles import ROLES, Role, fault_of
 from sipfarm.cluster.io.farm import Farm
-from sipfarm.cluster.io.store import Store
+from sipfarm.cluster.io.store import LastWithRole, Store
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine
@@ -58,7 +61,9 @@ class Links(Protocol):
     async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]: ...
     async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]: ...
     async def unban(self, admins: Iterable[str], address: str) -> list[list[BanView] | None]: ...
-    async def command(self, admin: str, name: str, act: str) -> MemberView: ...
+    async def command(
+        self, admin: str, name: str, act: str, body: Body | None = None
+    ) -> MemberView: ...
 
 
 class ShownMember(Protocol):
@@ -91,6 +96,9 @@ class ShownMember(Protocol):
     def view(self) -> View: ...
     def drain(self) -> None: ...
     def undrain(self) -> None: ...
+    @property
+    def roles(self) -> tuple[Role, ...]: ...
+    async def set_roles(self, roles: tuple[Role, ...]) -> None: ...
     def names_changed(self) -> None: ...
     def unbound(self, aor: str) -> None: ...
 
@@ -108,7 +116,7 @@ class Face:
 
     @property
     def is_ready(self) -> bool:
-        return not self._member.draining
+        return not self._member.draining and "edge" in self._member.roles
 
     def metrics(self) -> bytes:
         return self._metrics.render()
@@ -125,7 +133,7 @@ class Face:
             pid=record.pid,
             admin=record.admin,
             bus=record.bus,
-            roles=self._standing(record).roles,
+            roles=member.roles,
             revision=self._standing(record).names_revision,
             load=LoadView(
                 loop_lag_ms=round(self._load.loop_lag_ms, 2),
@@ -227,9 +235,23 @@ class Face:
     async def undrain(self, name: str) -> MemberView:
         return await self._command(name, "undrain")
 
-    async def _command(self, name: str, act: str) -> MemberView:
+    async def set_roles(self, name: str, body: RolesBody) -> MemberView:
+        fault = fault_of(body.roles, by_flow=self._member.config.farm.balancing == "flow")
+        if fault:
+            raise Unfit(f"roles: {fault}")
+        return await self._command(name, "roles", body)
+
+    async def _set_own_roles(self, body: RolesBody) -> None:
+        try:
+            await self._member.set_roles(tuple([role for role in ROLES if role in body.roles]))
+        except (LastWithRole, StartError) as error:
+            raise Conflicts(str(error)) from error
+
+    async def _command(self, name: str, act: str, body: RolesBody | None = None) -> MemberView:
         if name == self._name:
-            if act == "drain":
+            if body is not None:
+                await self._set_own_roles(body)
+            elif act == "drain":
                 self._member.drain()
             else:
                 self._member.undrain()
@@ -238,7 +260,7 @@ class Face:
             if record.name == name:
                 if not self._may_answer(record):
                     raise NotReached(f"member {name} is {self._view_of(record, None).state}")
-                return await self._links.command(record.admin, name, act)
+                return await self._links.command(record.admin, name, act, body)
         raise NotThere(f"there is no member {name}")
 
     async def _others(self) -> list[str]:
@@ -280,7 +302,7 @@ class Face:
             pid=record.pid,
             admin=record.admin,
             bus=record.bus,
-            roles=self._standing(record).roles,
+            roles=record.roles,
             revision=self._standing(record).names_revision,
         )
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from starlette.types import ASGIApp, Message
 
-from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody
-from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody, RolesBody
+from sipfarm.admin.face import Conflicts, NotReached, NotThere
 from sipfarm.admin.views import (
     AccountView,
     ApplicationView,
@@ -220,6 +220,11 @@ class FakeFace:
     async def undrain(self, name: str) -> MemberView:
         self.is_ready = True
         return MEMBER
+
+    async def set_roles(self, name: str, body: RolesBody) -> MemberView:
+        if name == "m8":
+            raise Conflicts('m8 is the last member with the role "edge"')
+        return msgspec.structs.replace(MEMBER, name=name, roles=body.roles)
 
 
 @pytest.fixture

@@ -57,6 +57,14 @@ def test_a_member_that_cannot_be_drained_is_told_so(api: ASGIApp, name: str, sta
     assert name in answer.json["error"]
 
 
+def test_a_member_is_told_its_roles(api: ASGIApp) -> None:
+    answer = ask(api, "/api/v1/members/m2/roles", "POST", body={"roles": ["edge"]})
+    assert (answer.status, answer.json["roles"]) == (200, ["edge"])
+    refused = ask(api, "/api/v1/members/m8/roles", "POST", body={"roles": ["edge"]})
+    assert (refused.status, "last member" in refused.json["error"]) == (409, True)
+    assert ask(api, "/api/v1/members/m2/roles", "POST", body={}).status == 422
+
+
 def test_a_look_does_not_drain(api: ASGIApp, face: FakeFace) -> None:
     assert ask(api, "/api/v1/members/m1/drain").status == 405
     assert face.is_ready

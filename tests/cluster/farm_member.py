@@ -9,6 +9,7 @@ from sipfarm.base.io.clock import SystemClock
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.io.logs import get_log
 from sipfarm.base.records import MemberRecord
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster.io.cells import StoreUnavailable
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings, FarmStore
@@ -52,12 +53,26 @@ class StoreBehindADoor:
         self._store = store
 
     async def join(
-        self, name: str, *, bus: str, admin: str, pid: int, lease_ms: int, wall_ms: int
+        self,
+        name: str,
+        *,
+        bus: str,
+        admin: str,
+        pid: int,
+        lease_ms: int,
+        wall_ms: int,
+        roles: tuple[str, ...] = ROLES,
     ) -> MemberRecord:
         self._look()
         return await self._store.join(
-            name, bus=bus, admin=admin, pid=pid, lease_ms=lease_ms, wall_ms=wall_ms
+            name, bus=bus, admin=admin, pid=pid, lease_ms=lease_ms, wall_ms=wall_ms, roles=roles
         )
+
+    async def set_roles(
+        self, number: int, epoch: int, roles: tuple[str, ...], wall_ms: int
+    ) -> bool:
+        self._look()
+        return await self._store.set_roles(number, epoch, roles, wall_ms)
 
     async def renew(self, number: int, epoch: int, lease_ms: int, wall_ms: int) -> bool:
         self._look()

@@ -13,6 +13,7 @@ from sipfarm.base.records import Domain
 from sipfarm.cluster.handshake import RefusedFor
 from sipfarm.cluster.io.calls import CallRefused
 from sipfarm.cluster.io.farm_parts import Superseded
+from sipfarm.cluster.io.store import LastWithRole
 from sipfarm.cluster.membership_outputs import GoneFor
 from sipfarm.cluster.wire import OwnState
 from tests.cluster.bus_parties import LOOPBACK, Happenings
@@ -91,6 +92,24 @@ def test_draining_is_told_at_once_and_new_work_goes_elsewhere(play: Play) -> Non
         one.load = Load(cpu_permille=1_000)
         await happenings.until(lambda: one.farm.place() != one.number)
         assert one.farm.place() == 3
+
+    play(body)
+
+
+def test_new_work_goes_to_those_with_the_role_and_one_of_them_stays(play: Play) -> None:
+    async def body(happenings: Happenings, members: Members) -> None:
+        one, two, three = members
+        await one.farm.set_roles(("edge",))
+        await two.farm.set_roles(("edge",))
+        await happenings.until(
+            lambda: all([m.number for m in each.farm.view().ready()] == [3] for each in members)
+        )
+        assert {member.farm.place() for member in members} == {three.number}
+        with pytest.raises(LastWithRole):
+            await three.farm.set_roles(("edge",))
+        await one.farm.set_roles(("pbx", "media"))
+        await happenings.until(lambda: len(three.farm.view().ready()) == 2)
+        assert one.farm.place() == one.number
 
     play(body)
 

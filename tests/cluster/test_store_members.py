@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.records import MemberRecord, MemberState, Snapshot
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster.io.directory_key import directory_key
-from sipfarm.cluster.io.store import Store
+from sipfarm.cluster.io.store import LastWithRole, Store
 
 UseStore = Callable[..., Any]
 NOW = 1_800_000_000_000
@@ -167,3 +170,43 @@ def test_all_members_get_one_directory_key_and_it_stays(use_store: UseStore) -> 
     (key,) = use_store(first)
     assert len(key) == 16
     assert use_store(later) == key
+
+
+def test_of_two_that_give_up_a_role_at_once_one_keeps_it(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        one, two = [
+            await store.join(name, bus="", admin="", pid=1, lease_ms=1_000, wall_ms=NOW)
+            for name in ("m1", "m2")
+        ]
+        results = await asyncio.gather(
+            *(store.set_roles(m.number, m.epoch, ("edge",), NOW) for m in (one, two)),
+            return_exceptions=True,
+        )
+        assert {type(result) for result in results} == {bool, LastWithRole}
+        assert sorted(record.roles for record in await store.members()) == [("edge",), ROLES]
+
+    use_store(body)
+
+
+def test_roles_are_those_of_the_living_incarnation(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        what = {"bus": "", "admin": "", "pid": 1, "lease_ms": 1_000, "wall_ms": NOW}
+        one = await store.join("m1", **what, roles=("edge",))
+        assert one.roles == ("edge",)
+        assert await store.set_roles(one.number, one.epoch, ROLES, NOW)
+        assert not await store.set_roles(one.number, one.epoch + 1, ("edge",), NOW)
+        (record,) = await store.members()
+        assert record.roles == ROLES
+
+    use_store(body)
+
+
+def test_a_member_whose_lease_has_ended_holds_no_role_for_another(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        await store.join("m1", bus="", admin="", pid=1, lease_ms=1_000, wall_ms=NOW)
+        later = NOW + 5_000
+        two = await store.join("m2", bus="", admin="", pid=1, lease_ms=1_000, wall_ms=later)
+        with pytest.raises(LastWithRole, match='m2 is the last member with the role "pbx"'):
+            await store.set_roles(two.number, two.epoch, ("edge",), later)
+
+    use_store(body)

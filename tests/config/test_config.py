@@ -21,7 +21,7 @@ dead_after_ms = 1800
 
 [member]
 name = "m1"
-roles = ["edge", "media"]
+roles = ["pbx", "media"]
 drain_deadline_s = 60
 packet_log = "log/packets.jsonl"
 packet_log_mb = 10
@@ -92,7 +92,7 @@ def test_every_key_is_read() -> None:
     assert config.farm.secret_previous == Secret("fedcba9876543210")
     assert config.farm.balancing == "flow"
     assert (config.farm.suspect_after_ms, config.farm.dead_after_ms) == (900, 1_800)
-    assert config.member.roles == ("edge", "media")
+    assert config.member.roles == ("pbx", "media")
     assert config.member.drain_deadline_s == 60
     assert config.member.packet_log == Path("/etc/sipfarm/log/packets.jsonl")
     assert config.member.packet_log_mb == 10
@@ -159,7 +159,7 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("udp:", "tls:", "7: [sip] listen: tls:127.0.0.1:5061 needs certificate and key"),
         ("udp:127.0.0.1", "udp:0.0.0.0", "7: [sip] listen: listening on all addresses needs"),
         ("udp:127.0.0.1:5061", "tcp:127.0.0.1:7061", "7: [sip] listen: tcp:127.0.0.1:7061 and [b"),
-        ('["udp:127.0.0.1:5061"]', "[]", '7: [sip] listen: a member with the role "edge"'),
+        ('["udp:127.0.0.1:5061"]', "[]", "7: [sip] listen: says where phones reach the farm"),
         ('["udp:127.0.0.1:5061"]', '"udp"', '7: [sip] listen: "udp": must be a list'),
         (
             '["udp:127.0.0.1:5061"]',
@@ -188,6 +188,8 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("[bus]\n", "[[bus]]\n", "8: [bus]: must be a table: write [bus]"),
         ('"m1"', '"m1"\nroles = ["edge", "pbk"]', '6: [member] roles: "pbk": allowed are "edge"'),
         ('"m1"', '"m1"\nroles = []', "6: [member] roles: a member has at least one role"),
+        ('"m1"', '"m1"\nroles = ["edge", "pbx"]', '6: [member] roles: "pbx" needs "media" besid'),
+        ('"m1"', '"m1"\nroles = ["edge", "media"]', '6: [member] roles: "media" needs "pbx" be'),
     ],
 )
 def test_a_fault_is_told_with_file_line_key_and_what_is_allowed(

@@ -28,7 +28,10 @@ class Farm {
   }
   void view_of(std::uint16_t of, const std::vector<std::uint16_t>& numbers) {
     std::vector<sip::FarmMember> view;
-    for (const std::uint16_t number : numbers) view.push_back({number, 10, number != draining, loads[number - 1U]});
+    for (const std::uint16_t number : numbers) {
+      const bool works = number != no_pbx;
+      view.push_back({number, 10, number != draining && works, loads[number - 1U], number != no_edge, works});
+    }
     (*this)[of].act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.set_view(view, now, out); });
   }
   /// Delivers what stands in the frames until there are none.
@@ -91,6 +94,8 @@ class Farm {
 
   std::array<float, 3> loads{};
   std::uint16_t draining = 0;
+  std::uint16_t no_edge = 0;
+  std::uint16_t no_pbx = 0;
   std::uint16_t dead = 0;
   std::size_t hops = 0;
 

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import pytest
 
 from sipfarm import config as configuration
-from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.bodies import Body, RolesBody
+from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
 from sipfarm.admin.views import BanView, CallView, MemberView
 from sipfarm.base.farm_view import MemberInView, View, ViewState
 from sipfarm.base.records import Binding, MemberRecord, RegisterUpdate
+from sipfarm.base.roles import ROLES, Role
 from sipfarm.cluster.io.farm_parts import FarmCounters
 from sipfarm.cluster.io.link import LinkCounters
 from sipfarm.cluster.io.provision import apply
@@ -28,7 +30,7 @@ from sipfarm.node.member_metrics import (
 from sipfarm.node.reconnection import Reconnections, ReconnectionSettings
 
 T = TypeVar("T")
-Body = Callable[["Fake"], Awaitable[T]]
+Acting = Callable[["Fake"], Awaitable[T]]
 NOW_MS = 50_000
 WALL_MS = 1_800_000_000_000
 SIDE = {"packets_in": 5, "bytes_in": 50, "packets_out": 4, "bytes_out": 40, "strangers": 1}
@@ -82,7 +84,9 @@ class Links:
             for admin in admins
         ]
 
-    async def command(self, admin: str, name: str, act: str) -> MemberView:
+    async def command(
+        self, admin: str, name: str, act: str, body: Body | None = None
+    ) -> MemberView:
         self.commands.append((admin, name, act))
         return self.told[admin]
 
@@ -96,6 +100,7 @@ class Fake:
         self.store = store
         self.record = record
         self.draining = False
+        self.roles: tuple[Role, ...] = ROLES
         self.packet_log = None
         self.links = Links()
         self.forwarded: list[dict[str, Any]] = []
@@ -138,6 +143,10 @@ class Fake:
     def undrain(self) -> None:
         self.draining = False
 
+    async def set_roles(self, roles: tuple[Role, ...]) -> None:
+        await self.store.set_roles(self.record.number, self.record.epoch, roles, WALL_MS)
+        self.roles = roles
+
     def names_changed(self) -> None:
         """Nothing is cached here."""
 
@@ -146,10 +155,10 @@ class Fake:
 
 
 @pytest.fixture
-def with_member(tmp_path: Path) -> Callable[[Body[T]], T]:
+def with_member(tmp_path: Path) -> Callable[[Acting[T]], T]:
     """Run a coroutine with m1, which has just joined a farm with the demo domain."""
 
-    def run(body: Body[T]) -> T:
+    def run(body: Acting[T]) -> T:
         async def live() -> T:
             async with open_store(f"sqlite:{tmp_path / 'farm.db'}") as store:
                 await apply(DEMO, store)
@@ -178,7 +187,7 @@ def told(record: MemberRecord) -> MemberView:
     )
 
 
-WithMember = Callable[[Body[T]], T]
+WithMember = Callable[[Acting[T]], T]
 
 
 def test_a_member_shows_its_load_and_what_it_owns(with_member: WithMember[None]) -> None:
@@ -391,6 +400,40 @@ def test_registrations_come_from_the_store_with_who_holds_the_flow(
         assert (alice.member, bob.member) == ("m2", None)
         assert len(await member.face.registrations("example.test", 1)) == 1
         assert await member.face.registrations("other.test", 10) == []
+
+    with_member(body)
+
+
+def test_the_last_member_with_a_role_keeps_it(with_member: WithMember[None]) -> None:
+    async def body(member: Fake) -> None:
+        with pytest.raises(Conflicts, match='m1 is the last member with the role "pbx"'):
+            await member.face.set_roles("m1", RolesBody(roles=("edge",)))
+        await join(member.store, "m2")
+        shown = await member.face.set_roles("m1", RolesBody(roles=("edge",)))
+        assert (shown.roles, member.face.is_ready) == (("edge",), True)
+        await member.face.set_roles("m1", RolesBody(roles=("media", "pbx")))
+        assert (member.roles, member.face.is_ready) == (("pbx", "media"), False)
+
+    with_member(body)
+
+
+@pytest.mark.parametrize("roles", [(), ("pbx",), ("edge", "pbx"), ("media",), ("boss",)])
+def test_what_a_member_cannot_be_is_refused(
+    with_member: WithMember[None], roles: tuple[str, ...]
+) -> None:
+    async def body(member: Fake) -> None:
+        with pytest.raises(Unfit, match="roles: "):
+            await member.face.set_roles("m1", RolesBody(roles=roles))
+
+    with_member(body)
+
+
+def test_any_member_may_be_asked_to_switch_another(with_member: WithMember[None]) -> None:
+    async def body(member: Fake) -> None:
+        other = await join(member.store, "m2")
+        member.links.told[other.admin] = told(other)
+        await member.face.set_roles("m2", RolesBody(roles=("edge",)))
+        assert member.links.commands == [(other.admin, "m2", "roles")]
 
     with_member(body)
 

@@ -117,7 +117,7 @@ def test_every_key_and_every_odd_text_survives_writing(tmp_path: Path) -> None:
         dead_after_ms = 900
         [member]
         name = "m1"
-        roles = ["edge", "media"]
+        roles = ["pbx", "media"]
         drain_deadline_s = 7
         packet_log = "packets.jsonl"
         packet_log_mb = 9

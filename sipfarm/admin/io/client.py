@@ -21,6 +21,10 @@ ANSWER_BYTES_MAX: Final = 16 << 20
 class Refused(SipfarmError):
     """The admin API said no."""
 
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What came back."""
@@ -89,7 +93,8 @@ class AdminClient:
 
     def _read(self, answer: Answer, kind: type[T]) -> T:
         if answer.status not in (200, 201):
-            raise (NotThere if answer.status == 404 else Refused)(_reason(self.url, answer))
+            reason = _reason(self.url, answer)
+            raise NotThere(reason) if answer.status == 404 else Refused(reason, answer.status)
         try:
             return msgspec.json.decode(answer.body, type=kind)
         except msgspec.MsgspecError as error:

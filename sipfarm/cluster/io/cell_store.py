@@ -18,6 +18,7 @@ from sipfarm.base.records import (
     Snapshot,
     TargetKind,
 )
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster import domain_contents, registration, registry
 from sipfarm.cluster.domain_contents import Delta, Known, NameKey
 from sipfarm.cluster.io import domain_cells
@@ -236,9 +237,17 @@ class CellStore:
     # --- members
 
     async def join(
-        self, name: str, *, bus: str, admin: str, pid: int, lease_ms: int, wall_ms: int
+        self,
+        name: str,
+        *,
+        bus: str,
+        admin: str,
+        pid: int,
+        lease_ms: int,
+        wall_ms: int,
+        roles: tuple[str, ...] = ROLES,
     ) -> MemberRecord:
-        joining = registry.Joining(name, bus, admin, pid, lease_ms)
+        joining = registry.Joining(name, bus, admin, pid, lease_ms, roles)
         joins_key = CellKey(JOINS, FARM, "")
         for _ in range(ATTEMPTS_MAX):
             (joins,) = await self._cells.read((joins_key,))
@@ -271,6 +280,22 @@ class CellStore:
         return await self._change_member(
             number, lambda record: registry.tombstone(record, epoch, lease_until_wall_ms)
         )
+
+    async def set_roles(
+        self, number: int, epoch: int, roles: tuple[str, ...], wall_ms: int
+    ) -> bool:
+        """Judged on the records of all members, which no other change may touch meanwhile."""
+        keys = [CellKey(MEMBER, FARM, name) for name in await self._cells.scan(MEMBER, FARM)]
+
+        def decide(values: Values) -> Verdict[bool]:
+            records = [_decode_member(value) for value in values if value is not None]
+            after = registry.set_roles(records, (number, epoch), roles, wall_ms)
+            if after is None:
+                return (None,) * len(keys), False
+            own = _member_key(number)
+            return [Put(_encode(after)) if key == own else None for key in keys], True
+
+        return await self._cells.transact(keys, decide)
 
     async def leave(self, number: int, epoch: int, wall_ms: int) -> bool:
         return await self._change_member(

@@ -76,7 +76,7 @@ class Farm:
         self._handlers = handlers
         self._times = settings.membership
         self._state = OwnState.READY
-        self._standing = Standing()
+        self._standing = Standing(roles=settings.roles)
         self._bus_address = ""
         self._membership: Membership | None = None
         self._record: MemberRecord | None = None
@@ -146,6 +146,16 @@ class Farm:
         self._tell_self()
         self.bus.broadcast(self._own_heartbeat())
 
+    async def set_roles(self, roles: tuple[str, ...]) -> None:
+        """Have other roles; the others know at once. Raises LastWithRole, StoreUnavailable."""
+        number, epoch = self.membership.incarnation
+        wall_ms = self._clock.wall_ms()
+        if await self._store.set_roles(number, epoch, roles, wall_ms):
+            self._standing = msgspec.structs.replace(self._standing, roles=roles)
+            self._tell_self()
+            self.bus.broadcast(self._own_heartbeat())
+        self.read_registry()
+
     def read_registry(self) -> None:
         """Read now what others may have written, not only at the next turn."""
         self._read_wanted.set()
@@ -212,6 +222,7 @@ class Farm:
             pid=settings.pid,
             lease_ms=settings.lease_ms,
             wall_ms=self._clock.wall_ms(),
+            roles=self._standing.roles,
         )
         self._record = record
         self._membership = Membership(record, self._times, self._clock.now_ms())

@@ -8,6 +8,7 @@ import msgspec
 from sipfarm.base.errors import SipfarmError
 from sipfarm.base.farm_view import Load, View
 from sipfarm.base.records import MemberRecord
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster.io.store import Members, Revised
 from sipfarm.cluster.membership_outputs import MemberGone
 from sipfarm.cluster.membership_settings import MembershipSettings
@@ -29,6 +30,7 @@ class FarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     admin: str
     pid: int
+    roles: tuple[str, ...] = ROLES
     lease_ms: int = 10_000
     meeting_ms: int = 2_000
     """So long a member that begins waits for its links."""

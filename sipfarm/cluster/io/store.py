@@ -24,12 +24,15 @@ from sipfarm.base.records import (
     RegisterUpdate,
     Snapshot,
 )
+from sipfarm.base.roles import ROLES
 from sipfarm.cluster.domain_contents import NameConflict, NoDomain, PasswordNeeded
 from sipfarm.cluster.io.cell_store import CellStore, register_in_cells
 from sipfarm.cluster.io.cells import StoreError, StoreUnavailable
+from sipfarm.cluster.registry import LastWithRole
 
 __all__ = [
     "Bindings",
+    "LastWithRole",
     "Members",
     "NameConflict",
     "Names",
@@ -148,7 +151,15 @@ class Members(Protocol):
     """The registry of members. (number, epoch) is the fencing token of an incarnation."""
 
     async def join(
-        self, name: str, *, bus: str, admin: str, pid: int, lease_ms: int, wall_ms: int
+        self,
+        name: str,
+        *,
+        bus: str,
+        admin: str,
+        pid: int,
+        lease_ms: int,
+        wall_ms: int,
+        roles: tuple[str, ...] = ROLES,
     ) -> MemberRecord:
         """Begin a new incarnation; an earlier one of that name is superseded."""
         ...
@@ -162,6 +173,15 @@ class Members(Protocol):
         most.
 
         Where an answer got lost on its way it may be nobody: `members` tells how it stands.
+        """
+        ...
+
+    async def set_roles(
+        self, number: int, epoch: int, roles: tuple[str, ...], wall_ms: int
+    ) -> bool:
+        """Change the roles of a living incarnation; False: it is none.
+
+        Raises LastWithRole, whoever gives up a role at the same time.
         """
         ...
 

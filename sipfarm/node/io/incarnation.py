@@ -17,6 +17,7 @@ from sipfarm.base.errors import CapacityError, StartError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.net import HostPort, Listen, Transport
+from sipfarm.base.roles import Role
 from sipfarm.cluster.io.directory_key import directory_key
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
@@ -26,14 +27,14 @@ from sipfarm.cluster.placement import PlacementSettings, score
 from sipfarm.cluster.wire import Invalidate, OwnState
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import OWN_STREAMS_BEGIN, MediaPlane, PlaneEvent
-from sipfarm.native import Engine, Event, Hop, Output, UdpPort
+from sipfarm.native import Engine, Event, Hop, Output
 from sipfarm.node.dispatch import Dispatcher
 from sipfarm.node.face import Face
 from sipfarm.node.forwarding import Forwarding, locals_of
+from sipfarm.node.io.edge import HALF_OPEN_S, Edge
 from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
-from sipfarm.node.io.sockets import SipSockets
 from sipfarm.node.protection import protection_of
 from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
@@ -49,7 +50,6 @@ from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
 DOMAIN: Final = "domain"
-HALF_OPEN_S: Final = 0.5  # for a connection that has begun to be there
 TRANSACTIONS_MAX: Final = 400_000
 PURGE_EVERY_S: Final = 1.0
 PURGE_TOGETHER: Final = 1_000
@@ -68,14 +68,17 @@ class Incarnation:
         clock: Clock,
         log: FilteringBoundLogger,
         store: Store,
-        sockets: SipSockets,
+        edge: Edge,
+        roles: tuple[Role, ...],
     ) -> None:
         self.config = config
         self.clock = clock
         self.log = log
         self.store = store
-        self.sockets = sockets
+        self.edge = edge
+        self.roles = roles
         self.draining = False
+        self._switching = asyncio.Lock()
         self.tombstoned = asyncio.Event()
         self._is_built = False
         self._holding_back: asyncio.TimerHandle | None = None
@@ -97,7 +100,7 @@ class Incarnation:
     async def _build(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
         config, loop = self.config, asyncio.get_running_loop()
         self._group = group
-        self.sockets.open_listeners()
+        self.edge.open_listeners()
         stack.callback(self._stop_holding_back)
         admin = stack.enter_context(closing(listening(config.admin.listen)))
         self.probe: LoadProbe = stack.enter_context(load_probe(loop))
@@ -114,7 +117,7 @@ class Incarnation:
         self.farm = self._farm(group, _reached_at(admin, config))
         self.record = await self.farm.join(config.bus.listen)
         stack.callback(self.farm.close)
-        listens = self.sockets.listens
+        listens = self.edge.listens
         others = OtherMembers(self.farm.bus)
         self.deciders: Deciders = deciders(config, self.store, others, self.record.number, listens)
         key = await directory_key(self.store, SystemEntropy(), self.clock.wall_ms())
@@ -183,12 +186,7 @@ class Incarnation:
         face = Face(self, MemberLinks(config.admin.token), self.probe)
         await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
         await self.farm.meet()
-        for local, listen, bound in self.sockets:
-            if listen.transport is Transport.UDP:
-                self.driver.add_port(UdpPort(bound.fileno(), local), bound.fileno())
-                stack.callback(loop.remove_reader, bound.fileno())
-            else:
-                await self.streams.listen(bound, local, listen.transport)
+        await self.edge.read(self.driver, self.streams)
         self.log.info("member_started", number=self.record.number, epoch=self.record.epoch)
 
     # What the admin API asks for.
@@ -199,6 +197,30 @@ class Incarnation:
 
     def undrain(self) -> None:
         self._set_draining(False)
+
+    async def set_roles(self, roles: tuple[Role, ...]) -> None:
+        """Be something else from now on; what runs goes on. Raises StartError where the addresses
+        cannot be bound, LastWithRole, StoreUnavailable: nothing has changed then.
+        """
+        async with self._switching:
+            gains_edge = "edge" in roles and not self.edge.is_open
+            if gains_edge:
+                self.edge.bind()
+            try:
+                await self.farm.set_roles(roles)
+            except BaseException:
+                if gains_edge:
+                    self.edge.close()
+                raise
+            self.log.info("roles_changed", before=self.roles, roles=roles)
+            self.roles = roles
+            if gains_edge:
+                if not self.draining:
+                    self.streams.keep_idle()
+                await self.edge.read(self.driver, self.streams)
+            self._view_changed(self.farm.view())
+            if "edge" not in roles and self.edge.is_open:
+                await self.edge.give_up(self.driver, self.streams)
 
     def names_changed(self) -> None:
         """This member has changed the farm's names, and heeds it as the others do."""
@@ -220,8 +242,7 @@ class Incarnation:
 
     async def leave(self) -> None:
         """Read what is still queued, tell the others, and go."""
-        self.sockets.leave_group()
-        self.driver.read_out()
+        self.edge.leave_group(self.driver)
         await self.farm.leave()
 
     def _set_draining(self, draining: bool) -> None:
@@ -233,20 +254,20 @@ class Incarnation:
         if draining:
             self.log.info("member_draining")
             self.streams.close_idle()
-            self.sockets.hold_back()
+            self.edge.hold_back()
             loop = asyncio.get_running_loop()
             self._holding_back = loop.call_later(HALF_OPEN_S, self._stop_accepting)
         else:
             self.log.info("member_undrained")
-            self.streams.keep_idle()
+            if self.edge.is_open:
+                self.streams.keep_idle()
             self._stop_holding_back()
             self._group.create_task(self._accept_again())
 
     def _stop_accepting(self) -> None:
         """What had begun when the draining did is accepted now; the other members get the rest."""
         self._holding_back = None
-        self.streams.stop_listening()
-        self.sockets.close_listeners()
+        self.edge.stop_accepting(self.streams)
         self.streams.close_idle()
 
     def _stop_holding_back(self) -> None:
@@ -256,8 +277,7 @@ class Incarnation:
 
     async def _accept_again(self) -> None:
         try:
-            for local, listen, bound in self.sockets.open_listeners():
-                await self.streams.listen(bound, local, listen.transport)
+            await self.edge.accept_again(self.streams)
         except StartError as error:
             self.log.error("listening_failed", reason=str(error))
 
@@ -273,6 +293,7 @@ class Incarnation:
             membership=MembershipSettings.of(
                 config.farm.suspect_after_ms, config.farm.dead_after_ms
             ),
+            roles=self.roles,
             placement=self._placement,
         )
         handlers = FarmHandlers(
@@ -339,8 +360,10 @@ class Incarnation:
                 (
                     member.number,
                     member.epoch,
-                    member.state is ViewState.READY,
+                    member.takes_work,
                     score(member.load, self._placement),
+                    member.is_heard and member.has_role("edge"),
+                    member.has_role("pbx"),
                 )
                 for member in view.live()
             ]

@@ -9,8 +9,8 @@ from sipfarm.base.io.clock import SystemClock
 from sipfarm.base.io.logs import get_log
 from sipfarm.cluster.io.store import open_store
 from sipfarm.config import Config
+from sipfarm.node.io.edge import Edge
 from sipfarm.node.io.incarnation import Incarnation
-from sipfarm.node.io.sockets import SipSockets
 
 LOOK_S: Final = 0.1  # how often a draining member looks whether it is empty
 
@@ -23,6 +23,8 @@ class Member:
         self.clock = SystemClock()
         self.log = get_log(member=config.member.name)
         self.listens = list(config.sip.listen)
+        self.roles = config.member.roles
+        """As they are now: a life that follows has those of the one before."""
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
 
@@ -32,15 +34,18 @@ class Member:
         loop = asyncio.get_running_loop()
         async with open_store(config.farm.store, farm=config.farm.name) as store:
             while not self._stop.is_set():
-                sockets = SipSockets(config.sip.listen)
-                self.listens = sockets.listens
-                life = Incarnation(config, self.clock, self.log, store, sockets)
+                edge = Edge(config.sip.listen)
+                if "edge" in self.roles:
+                    edge.bind()
+                self.listens = edge.listens
+                life = Incarnation(config, self.clock, self.log, store, edge, self.roles)
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.add_signal_handler(number, self.stop)
                 try:
                     await life.run(lambda: ready(self), self._live)
                 finally:
-                    sockets.close()
+                    edge.close()
+                    self.roles = life.roles
 
     def stop(self) -> None:
         """Drain and end; called again, end at once."""

@@ -1,17 +1,22 @@
 """Asking other members over their admin API."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import quote
 
-from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.bodies import Body
+from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
 from sipfarm.admin.io.client import AdminClient, Refused, asking
 from sipfarm.admin.views import BanView, CallView, MemberView
+from sipfarm.base.errors import SipfarmError
 from sipfarm.base.secrets import Secret
 
 T = TypeVar("T")
 ANSWER_S: Final = 1.0
+SWITCHED_S: Final = 4.0
+"""Other roles are had when sockets have been read out."""
+REFUSALS: Final[Mapping[int, type[SipfarmError]]] = {409: Conflicts, 422: Unfit}
 
 
 class MemberLinks:
@@ -36,16 +41,22 @@ class MemberLinks:
         target = f"/api/v1/bans/{quote(address, safe='')}/lift"
         return await self._ask_all(admins, lambda at: at.post(target, list[BanView]))
 
-    async def command(self, admin: str, name: str, act: str) -> MemberView:
-        """`drain` or `undrain` a member. Raises NotReached."""
-        at = self._client(admin)
+    async def command(
+        self, admin: str, name: str, act: str, body: Body | None = None
+    ) -> MemberView:
+        """`drain`, `undrain` or (with a body) `roles`. Raises NotReached, Conflicts, Unfit."""
+        at = self._client(admin, ANSWER_S if body is None else SWITCHED_S)
+        target = f"/api/v1/members/{name}/{act}"
         try:
-            return await asking(lambda: at.post(f"/api/v1/members/{name}/{act}", MemberView))
+            return await asking(lambda: at.post(target, MemberView, body))
         except Refused as error:
+            kind = REFUSALS.get(error.status)
+            if kind is not None:
+                raise kind(str(error)) from error
             raise NotReached(f"member {name}: {error}") from error
 
-    def _client(self, admin: str) -> AdminClient:
-        return AdminClient(admin, self._token, ANSWER_S)
+    def _client(self, admin: str, answer_s: float = ANSWER_S) -> AdminClient:
+        return AdminClient(admin, self._token, answer_s)
 
     async def _ask_all(
         self, admins: Iterable[str], ask: Callable[[AdminClient], T]

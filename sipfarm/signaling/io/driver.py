@@ -19,6 +19,9 @@ BATCHES_PER_TURN_MAX: Final = 4  # of one readable socket, before others get the
 BATCH_FULL: Final = 64  # datagrams; a smaller batch has emptied the socket
 
 
+MemberSeen = tuple[int, int, bool, float] | tuple[int, int, bool, float, bool, bool]
+
+
 class Streams(Protocol):
     """Where messages that do not leave over UDP here are written."""
 
@@ -76,6 +79,10 @@ class Driver:
             self._loop, descriptor, partial(self._receive, port), BATCHES_PER_TURN_MAX * BATCH_FULL
         )
 
+    def remove_port(self, port: UdpPort) -> None:
+        """Read it no more; the socket stays its owner's."""
+        self._ports.pop(port).stop()
+
     def use_bus(self, send: Callable[[int, bytes], bool]) -> None:
         self._send_to_member = send
 
@@ -116,16 +123,17 @@ class Driver:
             self._settle()
         self._finish()
 
-    def set_view(self, members: Iterable[tuple[int, int, bool, float]]) -> None:
-        """(number, epoch, ready, load) of each member that is not dead."""
+    def set_view(self, members: Iterable[MemberSeen]) -> None:
+        """(number, epoch, ready, load, edge, pbx) of each member that is not dead."""
         self._begin()
         self.engine.set_view(members, self._now_ms, self.out)
         self._finish_if_alive()
 
     def read_out(self) -> None:
-        """Work on what is still queued."""
+        """Work on all that is still queued at sockets that get nothing more."""
         for port in tuple(self._ports):
-            self._receive(port)
+            while self._receive(port):
+                pass
 
     def transport_failed(self, transaction: int) -> None:
         """What a client transaction sent could not be delivered."""

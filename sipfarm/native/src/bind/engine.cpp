@@ -311,12 +311,17 @@ void bind_engine(nb::module_& module) {
            [](Engine& self, nb::handle members, std::int64_t now_ms, Output& out) {
              std::vector<sip::FarmMember> view;
              for (nb::handle given : members) {
-               view.push_back({nb::cast<std::uint16_t>(given[0]), nb::cast<std::uint32_t>(given[1]), nb::cast<bool>(given[2]),
-                               nb::cast<float>(given[3])});
+               sip::FarmMember member{nb::cast<std::uint16_t>(given[0]), nb::cast<std::uint32_t>(given[1]), nb::cast<bool>(given[2]),
+                                      nb::cast<float>(given[3])};
+               if (nb::len(given) > 4) {
+                 member.edge = nb::cast<bool>(given[4]);
+                 member.pbx = nb::cast<bool>(given[5]);
+               }
+               view.push_back(member);
              }
              self.set_view(view, now_ms, out);
            },
-           nb::arg("members"), nb::arg("now_ms"), nb::arg("out"), "(number, epoch, ready, load 0..1) of each member that is not dead.")
+           nb::arg("members"), nb::arg("now_ms"), nb::arg("out"), "(number, epoch, ready, load 0..1, and if need be: edge, pbx) of each member that is not dead.")
       .def("receive_bus",
            [](Engine& self, std::uint16_t member, nb::bytes payload, std::int64_t now_ms, Output& out) {
              self.receive_bus(member, {payload.c_str(), payload.size()}, now_ms, out);
@@ -363,8 +368,9 @@ void bind_engine(nb::module_& module) {
       .def("mint_tag", [](Engine& self, nb::str call_id) { return self.mint_tag(to_text(call_id)); }, nb::arg("call_id"))
       .def("mint_contact", [](Engine& self, nb::str call_id, std::uint16_t local) { return self.mint_contact(to_text(call_id), local); },
            nb::arg("call_id"), nb::arg("local") = 0)
-      .def("mint_flow", [](const Engine& self, std::uint32_t flow, nb::str far) { return self.mint_flow(flow, to_text(far)); }, nb::arg("flow"),
-           nb::arg("far"))
+      .def("mint_flow", 
+           [](const Engine& self, std::uint32_t flow, nb::str far, std::uint16_t member) { return self.mint_flow(flow, to_text(far), member); },
+           nb::arg("flow"), nb::arg("far"), nb::arg("member") = 0)
       .def("open_flow",
            [](const Engine& self, nb::str text, nb::str far) -> nb::object {
              const auto mark = self.open_flow(to_text(text), to_text(far));

@@ -125,9 +125,16 @@ std::string Engine::stateless_tag(const Message& request) const {
   return tag;
 }
 
-std::string Engine::mint_flow(std::uint32_t flow, std::string_view far) const {
+std::string Engine::mint_flow(std::uint32_t flow, std::string_view far, std::uint16_t member) const {
   std::string text;
-  core_.keys.append(text, MarkKind::path, core_.own_mark(flow), far);
+  OwnerMark mark = core_.own_mark(flow);
+  if (member != 0 && member != mark.member) {
+    const FarmMember* holder = view_.find(member);
+    if (holder == nullptr) return text;
+    mark.member = member;
+    mark.epoch = holder->epoch;
+  }
+  core_.keys.append(text, MarkKind::path, mark, far);
   return text;
 }
 

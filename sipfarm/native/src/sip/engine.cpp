@@ -168,8 +168,14 @@ Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::in
   }
   const bool idempotent = request->method() == Method::register_ || request->method() == Method::options;
   const bool ours = owner && core_.is_own(*owner);
-  if (!arrival.settled && !ours && !idempotent && core_.config.claims && !view_.alone()) {
-    return claim(std::move(request), arrival, now_ms, out);
+  const bool is_new = !arrival.settled && !ours && core_.config.claims && !view_.alone();
+  if (is_new && !idempotent) return claim(std::move(request), arrival, now_ms, out);
+  if (is_new && !view_.is_pbx()) {
+    const std::uint16_t worker = view_.place(transaction_key(core_.config.transaction_key, *request, request->method()));
+    if (worker != core_.config.member) {
+      ++core_.counters.placed;
+      return pass_on(worker, request->wire(), arrival, out);
+    }
   }
   const bool awaited = !cancels_by_key_.empty() && request->method() == Method::invite;
   const std::uint64_t key = awaited ? transaction_key(core_.config.transaction_key, *request, Method::invite) : 0;

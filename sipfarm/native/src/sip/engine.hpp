@@ -77,8 +77,9 @@ class Engine {
   std::string mint_tag(std::string_view call_id);
   std::string mint_contact(std::string_view call_id, std::uint16_t local) const;
 
-  /// Names a connection of this member for a binding's Path (RFC 5626 §5.2); `far` is what the mark is bound to.
-  std::string mint_flow(std::uint32_t flow, std::string_view far) const;
+  /// Names a connection of a member (0: this one) for a binding's Path (RFC 5626 §5.2); `far` is what the mark is bound to. Empty
+  /// where that member is not there.
+  std::string mint_flow(std::uint32_t flow, std::string_view far, std::uint16_t member = 0) const;
   /// Whose connection a flow mark names; nothing for a forged one.
   std::optional<OwnerMark> open_flow(std::string_view text, std::string_view far) const noexcept {
     return core_.keys.open(MarkKind::path, text, far);

@@ -17,7 +17,21 @@ bool FarmView::set(std::span<const FarmMember> members) {
     return a.number == b.number && a.epoch == b.epoch;
   });
   members_ = std::move(next);
+  const FarmMember* self = find(self_);
+  edge_ = self->edge;
+  pbx_ = self->pbx;
   return !same;
+}
+
+std::uint16_t FarmView::edge_for(std::uint64_t draw) const noexcept {
+  const auto can = [&](const FarmMember& member) { return member.edge && member.number != self_; };
+  const auto count = static_cast<std::uint64_t>(std::count_if(members_.begin(), members_.end(), can));
+  if (count == 0) return 0;
+  std::uint64_t left = draw % count;
+  for (const FarmMember& member : members_) {
+    if (can(member) && left-- == 0) return member.number;
+  }
+  return 0;
 }
 
 const FarmMember* FarmView::find(std::uint16_t number) const noexcept {

@@ -14,8 +14,10 @@ namespace sipfarm::sip {
 struct FarmMember {
   std::uint16_t number = 0;
   std::uint32_t epoch = 0;
-  bool ready = true;   // takes new work: neither draining nor suspected
+  bool ready = true;   // takes new work: neither draining nor suspected, and of the role pbx
   float load = 0;      // 0 idle … 1 full
+  bool edge = true;    // has the farm's sockets, and is heard
+  bool pbx = true;     // does the farm's work, if it is ready
 
   friend bool operator==(const FarmMember&, const FarmMember&) = default;
 };
@@ -31,6 +33,11 @@ class FarmView {
   bool alone() const noexcept { return members_.size() <= 1; }
   const std::vector<FarmMember>& members() const noexcept { return members_; }
   const FarmMember* find(std::uint16_t number) const noexcept;
+  /// Whether this member has the farm's sockets, and whether it does the farm's work.
+  bool is_edge() const noexcept { return edge_; }
+  bool is_pbx() const noexcept { return pbx_; }
+  /// Another member that has the farm's sockets, the same for equal draws; 0 where there is none.
+  std::uint16_t edge_for(std::uint64_t draw) const noexcept;
   bool is_live(std::uint16_t number, std::uint32_t epoch) const noexcept;
 
   /// What of a Call-ID decides where its home is.
@@ -52,6 +59,8 @@ class FarmView {
   SipKey key_;
   std::uint16_t self_;
   std::uint32_t epoch_;
+  bool edge_ = true;
+  bool pbx_ = true;
 };
 
 }  // namespace sipfarm::sip

@@ -63,12 +63,15 @@ void Engine::fail_through_gone(std::int64_t now_ms, Output& out) {
   for (const std::uint64_t transaction : failed) transport_failed(transaction, now_ms, out);
 }
 
-/// What is for a flow of another member goes there; where that member is gone, the flow is too.
+/// What is for a flow of another member goes there; where that member is gone, the flow is too. A member without sockets of its own
+/// has its datagrams sent by one that has some.
 void Engine::send_through_members(std::size_t begin, std::int64_t now_ms, Output& out) {
   std::vector<std::uint64_t> failed;
   for (std::size_t i = begin; i < out.sends.size(); ++i) {
     Send& send = out.sends[i];
-    if (send.hop.member == 0 || send.length == 0) continue;
+    const bool by_edge = send.hop.member == 0 && send.hop.transport == net::Transport::udp && !view_.is_edge();
+    if (by_edge) send.hop.member = view_.edge_for(net::AddressHash{}(send.hop.remote));
+    if (send.length == 0 || (send.hop.member == 0 && !by_edge)) continue;
     const FarmMember* holder = view_.find(send.hop.member);
     if (holder != nullptr && send.hop.member != core_.config.member) {
       BusMessage message;
