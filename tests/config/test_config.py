@@ -6,8 +6,7 @@ import pytest
 from sipfarm.base.errors import ConfigError
 from sipfarm.base.net import HostPort, Listen, PortRange
 from sipfarm.base.secrets import Secret
-from sipfarm.config import STOCK_ROUTING, Config, load, parse
-from sipfarm.config_protect import ProtectConfig
+from sipfarm.config import STOCK_ROUTING, Config, ProtectConfig, load, parse
 
 WHOLE = """
 [farm]

@@ -34,7 +34,7 @@ EDGES = ("sipfarm/cli/", "sipfarm/testing/")
 """Beside `/io/`: the command line, and the test kit that stands in for the outside."""
 
 IO_OUTSIDE_IO = {
-    "sipfarm/config.py": "os: the environment that a secret may stand in",
+    "sipfarm/config/reader.py": "os: the environment that a secret may stand in",
 }
 """Files without `/io/` that ask the machine for something, and for what."""
 
