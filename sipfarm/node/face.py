@@ -66,6 +66,18 @@ class Links(Protocol):
     ) -> MemberView: ...
 
 
+class Duty(Protocol):
+    """What the member does now."""
+
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def roles(self) -> tuple[Role, ...]: ...
+    def drain(self) -> None: ...
+    def undrain(self) -> None: ...
+    async def set_roles(self, roles: tuple[Role, ...]) -> None: ...
+
+
 class ShownMember(Protocol):
     """The member behind the face."""
 
@@ -92,13 +104,8 @@ class ShownMember(Protocol):
     @property
     def packet_log(self) -> PacketLog | None: ...
     @property
-    def draining(self) -> bool: ...
+    def duty(self) -> Duty: ...
     def view(self) -> View: ...
-    def drain(self) -> None: ...
-    def undrain(self) -> None: ...
-    @property
-    def roles(self) -> tuple[Role, ...]: ...
-    async def set_roles(self, roles: tuple[Role, ...]) -> None: ...
     def names_changed(self) -> None: ...
     def unbound(self, aor: str) -> None: ...
 
@@ -116,7 +123,7 @@ class Face:
 
     @property
     def is_ready(self) -> bool:
-        return not self._member.draining and "edge" in self._member.roles
+        return not self._member.duty.draining and "edge" in self._member.duty.roles
 
     def metrics(self) -> bytes:
         return self._metrics.render()
@@ -127,13 +134,13 @@ class Face:
         transactions = counters["server_transactions"] + counters["client_transactions"]
         return MemberView(
             name=self._name,
-            state="draining" if member.draining else "ready",
+            state="draining" if member.duty.draining else "ready",
             incarnation=record.epoch,
             number=record.number,
             pid=record.pid,
             admin=record.admin,
             bus=record.bus,
-            roles=member.roles,
+            roles=member.duty.roles,
             revision=self._standing(record).names_revision,
             load=LoadView(
                 loop_lag_ms=round(self._load.loop_lag_ms, 2),
@@ -243,7 +250,7 @@ class Face:
 
     async def _set_own_roles(self, body: RolesBody) -> None:
         try:
-            await self._member.set_roles(tuple([role for role in ROLES if role in body.roles]))
+            await self._member.duty.set_roles(tuple([role for role in ROLES if role in body.roles]))
         except (LastWithRole, StartError) as error:
             raise Conflicts(str(error)) from error
 
@@ -252,9 +259,9 @@ class Face:
             if body is not None:
                 await self._set_own_roles(body)
             elif act == "drain":
-                self._member.drain()
+                self._member.duty.drain()
             else:
-                self._member.undrain()
+                self._member.duty.undrain()
             return self.member()
         for record in await self._member.store.members():
             if record.name == name:

@@ -64,6 +64,11 @@ class Load(Protocol):
     def cpu_s(self) -> float: ...
 
 
+class Duty(Protocol):
+    @property
+    def draining(self) -> bool: ...
+
+
 class Measured(Protocol):
     """The parts that count."""
 
@@ -85,7 +90,7 @@ class Measured(Protocol):
     def packet_log(self) -> PacketLog | None: ...
     def view(self) -> View: ...
     @property
-    def draining(self) -> bool: ...
+    def duty(self) -> Duty: ...
 
 
 def member_metrics(member: Measured, load: Load) -> Metrics:
@@ -123,7 +128,7 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
             "worst lag of the event loop in the last second",
             lambda: load.loop_lag_ms / 1_000,
         ),
-        ("sipfarm_draining", "1 while the member takes no new work", lambda: member.draining),
+        ("sipfarm_draining", "1 while the member takes no new work", lambda: member.duty.draining),
     )
     _read_farm(metrics, member)
     for name, text, read in gauges:

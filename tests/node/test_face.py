@@ -99,6 +99,7 @@ class Fake:
         self.clock = SimpleNamespace(now_ms=lambda: NOW_MS, wall_ms=lambda: WALL_MS)
         self.store = store
         self.record = record
+        self.duty = self
         self.draining = False
         self.roles: tuple[Role, ...] = ROLES
         self.packet_log = None

@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from typing import Final
 
-import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sipfarm.admin.api import admin_api
 from sipfarm.admin.io.server import serving
 from sipfarm.base.clock import Clock
-from sipfarm.base.errors import CapacityError, StartError
+from sipfarm.base.errors import CapacityError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
-from sipfarm.base.net import HostPort, Listen, Transport
+from sipfarm.base.net import HostPort
 from sipfarm.base.roles import Role
 from sipfarm.cluster.io.directory_key import directory_key
 from sipfarm.cluster.io.farm import Farm
@@ -24,18 +23,19 @@ from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
 from sipfarm.cluster.io.store import Store
 from sipfarm.cluster.membership_settings import MembershipSettings
 from sipfarm.cluster.placement import PlacementSettings, score
-from sipfarm.cluster.wire import Invalidate, OwnState
+from sipfarm.cluster.wire import Invalidate
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import OWN_STREAMS_BEGIN, MediaPlane, PlaneEvent
-from sipfarm.native import Engine, Event, Hop, Output
+from sipfarm.native import Event, Output
 from sipfarm.node.dispatch import Dispatcher
+from sipfarm.node.engine_plan import engine_of, stream_settings
 from sipfarm.node.face import Face
 from sipfarm.node.forwarding import Forwarding, locals_of
-from sipfarm.node.io.edge import HALF_OPEN_S, Edge
+from sipfarm.node.io.duty import Duty
+from sipfarm.node.io.edge import Edge
 from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
-from sipfarm.node.protection import protection_of
 from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.node.silence import SilentCalls
@@ -45,12 +45,11 @@ from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.io.driver import Driver
 from sipfarm.signaling.io.packet_log import packet_log
 from sipfarm.signaling.io.resolver import Resolver
-from sipfarm.signaling.io.streams import Streams, StreamSettings
+from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
 DOMAIN: Final = "domain"
-TRANSACTIONS_MAX: Final = 400_000
 PURGE_EVERY_S: Final = 1.0
 PURGE_TOGETHER: Final = 1_000
 
@@ -76,12 +75,9 @@ class Incarnation:
         self.log = log
         self.store = store
         self.edge = edge
-        self.roles = roles
-        self.draining = False
-        self._switching = asyncio.Lock()
+        self.duty = Duty(edge, roles, log)
         self.tombstoned = asyncio.Event()
         self._is_built = False
-        self._holding_back: asyncio.TimerHandle | None = None
         self._placement = PlacementSettings()
 
     async def run(
@@ -99,9 +95,8 @@ class Incarnation:
 
     async def _build(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
         config, loop = self.config, asyncio.get_running_loop()
-        self._group = group
         self.edge.open_listeners()
-        stack.callback(self._stop_holding_back)
+        stack.callback(self.duty.close)
         admin = stack.enter_context(closing(listening(config.admin.listen)))
         self.probe: LoadProbe = stack.enter_context(load_probe(loop))
         self.plane = MediaPlane(
@@ -121,7 +116,8 @@ class Incarnation:
         others = OtherMembers(self.farm.bus)
         self.deciders: Deciders = deciders(config, self.store, others, self.record.number, listens)
         key = await directory_key(self.store, SystemEntropy(), self.clock.wall_ms())
-        self.engine = self._engine(listens, key)
+        now_ms = self.clock.now_ms()
+        self.engine = engine_of(config, listens, self.plane, self.record, key, now_ms)
         self.driver = Driver(
             loop, self.clock, self.engine, self._deliver, self.plane.apply, self.farm.may_act
         )
@@ -136,7 +132,7 @@ class Incarnation:
             self.driver.transport_failed,
             self.log,
             int.from_bytes(SystemEntropy().token_bytes(4)),
-            self._stream_settings(),
+            stream_settings(config),
             self.certificates,
         )
         stack.callback(self.streams.close)
@@ -186,41 +182,10 @@ class Incarnation:
         face = Face(self, MemberLinks(config.admin.token), self.probe)
         await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
         await self.farm.meet()
-        await self.edge.read(self.driver, self.streams)
+        await self.duty.begin(group, self.farm, self.driver, self.streams)
         self.log.info("member_started", number=self.record.number, epoch=self.record.epoch)
 
     # What the admin API asks for.
-
-    def drain(self) -> None:
-        """Take no new work."""
-        self._set_draining(True)
-
-    def undrain(self) -> None:
-        self._set_draining(False)
-
-    async def set_roles(self, roles: tuple[Role, ...]) -> None:
-        """Be something else from now on; what runs goes on. Raises StartError where the addresses
-        cannot be bound, LastWithRole, StoreUnavailable: nothing has changed then.
-        """
-        async with self._switching:
-            gains_edge = "edge" in roles and not self.edge.is_open
-            if gains_edge:
-                self.edge.bind()
-            try:
-                await self.farm.set_roles(roles)
-            except BaseException:
-                if gains_edge:
-                    self.edge.close()
-                raise
-            self.log.info("roles_changed", before=self.roles, roles=roles)
-            self.roles = roles
-            if gains_edge:
-                if not self.draining:
-                    self.streams.keep_idle()
-                await self.edge.read(self.driver, self.streams)
-            self._view_changed(self.farm.view())
-            if "edge" not in roles and self.edge.is_open:
-                await self.edge.give_up(self.driver, self.streams)
 
     def names_changed(self) -> None:
         """This member has changed the farm's names, and heeds it as the others do."""
@@ -238,48 +203,12 @@ class Incarnation:
         """Nothing is under way that would be lost."""
         counters = self.engine.counters()
         under_way = counters["server_transactions"] + counters["calls"] + self.task_calls.count
-        return not under_way and not self.dispatcher.waiting and self._holding_back is None
+        return not (under_way or self.dispatcher.waiting or self.duty.is_holding_back)
 
     async def leave(self) -> None:
         """Read what is still queued, tell the others, and go."""
-        self.edge.leave_group(self.driver)
+        self.duty.leave_group()
         await self.farm.leave()
-
-    def _set_draining(self, draining: bool) -> None:
-        if self.draining == draining:
-            return
-        self.draining = draining
-        self.farm.set_state(OwnState.DRAINING if draining else OwnState.READY)
-        self._view_changed(self.farm.view())
-        if draining:
-            self.log.info("member_draining")
-            self.streams.close_idle()
-            self.edge.hold_back()
-            loop = asyncio.get_running_loop()
-            self._holding_back = loop.call_later(HALF_OPEN_S, self._stop_accepting)
-        else:
-            self.log.info("member_undrained")
-            if self.edge.is_open:
-                self.streams.keep_idle()
-            self._stop_holding_back()
-            self._group.create_task(self._accept_again())
-
-    def _stop_accepting(self) -> None:
-        """What had begun when the draining did is accepted now; the other members get the rest."""
-        self._holding_back = None
-        self.edge.stop_accepting(self.streams)
-        self.streams.close_idle()
-
-    def _stop_holding_back(self) -> None:
-        if self._holding_back is not None:
-            self._holding_back.cancel()
-            self._holding_back = None
-
-    async def _accept_again(self) -> None:
-        try:
-            await self.edge.accept_again(self.streams)
-        except StartError as error:
-            self.log.error("listening_failed", reason=str(error))
 
     # The farm.
 
@@ -293,7 +222,7 @@ class Incarnation:
             membership=MembershipSettings.of(
                 config.farm.suspect_after_ms, config.farm.dead_after_ms
             ),
-            roles=self.roles,
+            roles=self.duty.roles,
             placement=self._placement,
         )
         handlers = FarmHandlers(
@@ -389,48 +318,7 @@ class Incarnation:
         self.tombstoned.set()
         await asyncio.Event().wait()
 
-    # The engine.
-
-    def _engine(self, listens: list[Listen], key: bytes) -> Engine:
-        config = self.config
-        current, *previous = [keys.mark for keys in keys_of(config)]
-        return Engine(
-            self.plane.pool,
-            listens=[self._listen_spec(listen) for listen in listens],
-            member=self.record.number,
-            epoch=self.record.epoch,
-            mark_key=current,
-            mark_key_id=current[0] & 3,
-            previous_mark_key=previous[0] if previous else None,
-            previous_mark_key_id=previous[0][0] & 3 if previous else 0,
-            transaction_key=key,
-            media=self.plane.plane.advertise,
-            now_ms=self.clock.now_ms(),
-            transactions_max=TRANSACTIONS_MAX,
-            claims=config.farm.balancing == "packet",
-            reply_via_receiver=config.sip.reply_via == "receiver",
-            protect=protection_of(config),
-        )
-
-    def _listen_spec(self, listen: Listen) -> tuple[Hop, str, int]:
-        address = listen.address
-        advertise = self.config.sip.advertise or address
-        shared = listen.transport in {Transport.UDP, Transport.TCP}
-        hop = Hop(listen.transport.value, address.host, address.port)
-        return hop, advertise.bracketed_host, advertise.port if shared else address.port
-
     # Streams.
-
-    def _stream_settings(self) -> StreamSettings:
-        """Behind a balancer that rewrites addresses all phones come from one."""
-        settings = StreamSettings()
-        if self.config.sip.reply_via != "receiver":
-            return settings
-        return msgspec.structs.replace(
-            settings,
-            per_source_max=settings.connections_max,
-            handshakes_per_source_max=settings.handshakes_max,
-        )
 
     async def _certificates(self, group: asyncio.TaskGroup) -> Certificates | None:
         sip = self.config.sip

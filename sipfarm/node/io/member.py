@@ -45,7 +45,7 @@ class Member:
                     await life.run(lambda: ready(self), self._live)
                 finally:
                     edge.close()
-                    self.roles = life.roles
+                    self.roles = life.duty.roles
 
     def stop(self) -> None:
         """Drain and end; called again, end at once."""
@@ -59,7 +59,7 @@ class Member:
         if life.tombstoned.is_set():
             self.log.warning("member_begins_anew")
             return
-        life.drain()
+        life.duty.drain()
         try:
             async with asyncio.timeout(self.config.member.drain_deadline_s):
                 await self._until_idle(life)
