@@ -46,10 +46,10 @@ TEST_CASE("a plain REGISTER for a domain that was admitted is challenged") {
   member.receive({plain_register()});
   CHECK(member.out.events.empty());
   REQUIRE(member.out.sends.size() == 1);
-  const std::string answer = member.sent(0);
-  CHECK(answer.starts_with("SIP/2.0 401 Unauthorized\r\n"));
-  CHECK(count_of(answer, "WWW-Authenticate") == 2);
-  const std::string challenge = value_of(answer, "WWW-Authenticate");
+  const std::string answered = member.sent(0);
+  CHECK(answered.starts_with("SIP/2.0 401 Unauthorized\r\n"));
+  CHECK(count_of(answered, "WWW-Authenticate") == 2);
+  const std::string challenge = value_of(answered, "WWW-Authenticate");
   CHECK(challenge.starts_with("Digest realm=\"example.test\", nonce=\""));
   CHECK(challenge.ends_with("\", algorithm=MD5, qop=\"auth\""));
   const std::string nonce = challenge.substr(challenge.find("nonce=\"") + 7, sip::nonce_chars);
