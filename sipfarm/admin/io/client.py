@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from sipfarm.base.secrets import Secret
 T = TypeVar("T")
 ANSWER_S: Final = 2.0
 ANSWER_BYTES_MAX: Final = 16 << 20
+
+_describing = threading.Lock()
 
 
 class Refused(SipfarmError):
@@ -96,7 +99,7 @@ class AdminClient:
             reason = _reason(self.url, answer)
             raise NotThere(reason) if answer.status == 404 else Refused(reason, answer.status)
         try:
-            return msgspec.json.decode(answer.body, type=kind)
+            return decoded(answer.body, kind)
         except msgspec.MsgspecError as error:
             raise Refused(f"{self.url} answers with something else: {error}") from error
 
@@ -106,8 +109,15 @@ async def asking(ask: Callable[[], T]) -> T:
     return await asyncio.to_thread(ask)
 
 
+def decoded(body: bytes, kind: type[T]) -> T:
+    """msgspec describes a struct when it first meets it, and shows other threads half of that."""
+    with _describing:
+        decoder = msgspec.json.Decoder(kind)
+    return decoder.decode(body)
+
+
 def _reason(url: str, answer: Answer) -> str:
     try:
-        return msgspec.json.decode(answer.body, type=ErrorView).error
+        return decoded(answer.body, ErrorView).error
     except msgspec.MsgspecError:
         return f"{url} answers with status {answer.status}"
