@@ -106,6 +106,19 @@ TEST_CASE("the proxies behind us stand before our Record-Route, the last one fir
   CHECK(to_callee.hop.remote == net::Address::parse("192.0.2.60", 5060).value());
 }
 
+TEST_CASE("an end whose route set cannot be read gets no BYE, the other one does") {
+  Bench bench;
+  const net::Hop flow = hop_of("192.0.2.2", 40'000, net::Transport::tcp, 7);
+  bench.call({to(flow, "sip:bob@phone.invalid;transport=tcp")}, relayed(), with_offer());
+  std::string ok = reply(bench.take("INVITE "), "200 OK", "bob", answer, "Contact: <sip:bob@phone.invalid;transport=tcp>\r\n");
+  ok.insert(ok.find("Record-Route:"), "Record-Route: <x>\r\n");
+  bench.receive(flow, ok);
+  bench.take("SIP/2.0 200");
+  hang_up(bench);
+  bench.take("BYE sip:alice@");
+  bench.nothing_sent();
+}
+
 TEST_CASE("a target refresh moves where our BYE goes, a refused one does not (RFC 3261 §12.2)") {
   for (const bool accepted : {true, false}) {
     Bench bench;

@@ -104,7 +104,7 @@ void Forwarder::send_bye(const Call& call, const FarEnd& to, std::string_view fr
   const auto onward = onward_of(to.contact, to.route);
   const auto uri = onward ? Uri::parse(onward->next) : std::nullopt;
   const auto next = uri ? next_hop_of(core_.config, *uri) : std::nullopt;
-  if (!next && !to.hop) return;
+  if (!onward || (!next && !to.hop)) return;  // a route set that cannot be read: nobody knows where that end is
   std::string bye = "BYE ";
   bye += onward->request_uri;
   bye += " SIP/2.0\r\nMax-Forwards: 70\r\n";
