@@ -53,8 +53,11 @@ void Relay::open(Stream& stream, const Command& command, std::int64_t now_ms) no
   for (const Side side : {Side::a, Side::b}) {
     Face& face = stream.face(side);
     face.counters.last_in_ms.set(static_cast<std::uint64_t>(now_ms));
-    if (!attach(face.rtp, stream, side, false) || !attach(face.rtcp, stream, side, true)) {
+    const bool rtp = attach(face.rtp, stream, side, false);
+    const bool rtcp = attach(face.rtcp, stream, side, true);  // in any case: what leaves by it looks for its stream
+    if (!rtp || !rtcp) {
       detach(face.rtp);
+      detach(face.rtcp);
       continue;  // no memory for another watch: the stream stays silent and is told as such
     }
     set_remote(stream, side, command.remotes[index(side)], now_ms);
