@@ -20,6 +20,7 @@ OTHER_DOMAIN: Final = "other.test"
 """Has a certificate of its own."""
 USERS: Final = ("alice", "bob", "carol", "dora")
 READY_WITHIN_S: Final = 40.0
+RECONNECT_WAIT_S: Final = 2.5
 PORTS: Final = 10
 SILENCE_S: Final = 12
 """After which calls without media are ended."""
@@ -174,6 +175,7 @@ listen = [{", ".join(f'"{listen}"' for listen in listens)}]
 certificate = "{self.own.certificate}"
 key = "{self.own.key}"
 trusted = ["{self.address(128)}/26"]
+reconnect_wait_ms = {RECONNECT_WAIT_S * 1_000:.0f}
 [bus]
 listen = "{bus}"
 [media]

@@ -1,6 +1,6 @@
 """Farms of real processes, and SIPp against them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,53 @@ from sipfarm.testing.sipp import Sipp, SippCall, SippResult
 StartFarm = Callable[..., RealFarm]
 
 
+class Resting:
+    """The farms of the module before. Their timers run out while others are tested: half a minute
+    over UDP (RFC 3261 §17). Then none of their tables may hold anything.
+    """
+
+    def __init__(self) -> None:
+        self._farms: Sequence[RealFarm] = ()
+        self._stack = ExitStack()
+
+    def put(self, farms: Sequence[RealFarm], stack: ExitStack) -> None:
+        self.finish()
+        self._farms, self._stack = farms, stack
+
+    def finish(self) -> None:
+        farms, self._farms = self._farms, ()
+        with self._stack:
+            for farm in farms:
+                farm.wait_at_rest()
+
+
+@pytest.fixture(scope="session")
+def resting() -> Iterator[Resting]:
+    kept = Resting()
+    yield kept
+    kept.finish()
+
+
 @pytest.fixture(scope="module")
-def start_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartFarm]:
-    """Start a farm that lives as long as the module's tests: `start_farm(members=3)`."""
+def start_farm(tmp_path_factory: pytest.TempPathFactory, resting: Resting) -> Iterator[StartFarm]:
+    """Start a farm that lives as long as the module's tests: `start_farm(members=3)`; with
+    `at_rest` it must come to rest afterwards.
+    """
+    farms: list[RealFarm] = []
     with ExitStack() as stack:
 
-        def start(**options: Any) -> RealFarm:
+        def start(*, at_rest: bool = False, **options: Any) -> RealFarm:
             lease = stack.enter_context(lease_ports(10))
             children = stack.enter_context(Children())
             folder = tmp_path_factory.mktemp("farm")
-            return RealFarm(children, lease, folder, FarmOptions(**options))
+            farm = RealFarm(children, lease, folder, FarmOptions(**options))
+            if at_rest:
+                farms.append(farm)
+            return farm
 
         yield start
+        if farms:
+            resting.put(farms, stack.pop_all())
 
 
 class Peers:

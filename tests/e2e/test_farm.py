@@ -57,10 +57,8 @@ class SharedFarm:
 
 
 @pytest.fixture(scope="module")
-def shared(start_farm: Callable[..., RealFarm]) -> Iterator[SharedFarm]:
-    started = SharedFarm(start_farm(members=MEMBERS, packet_log=True))
-    yield started
-    started.farm.wait_at_rest()
+def shared(start_farm: Callable[..., RealFarm]) -> SharedFarm:
+    return SharedFarm(start_farm(at_rest=True, members=MEMBERS, packet_log=True))
 
 
 @pytest.fixture

@@ -26,10 +26,8 @@ ALICE = f"alice@{DOMAIN}"
 
 
 @pytest.fixture(scope="module")
-def farm(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
-    started = start_farm(members=1)
-    yield started
-    started.wait_at_rest()
+def farm(start_farm: Callable[..., RealFarm]) -> RealFarm:
+    return start_farm(at_rest=True, members=1)
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ ACCOUNTS = f"/api/v1/domains/{DOMAIN}/accounts"
 
 
 @pytest.fixture(scope="module")
-def farm(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+def farm(start_farm: Callable[..., RealFarm]) -> RealFarm:
     """Each member can be spoken to by itself."""
-    started = start_farm(members=3, apart=True)
+    started = start_farm(at_rest=True, members=3, apart=True)
     started.wait_for(dict.fromkeys(started.names, "ready"), 20.0)
-    yield started
-    started.wait_at_rest()
+    return started
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Roles are settings of a running member: it is switched under load, and no call fails."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,11 +25,10 @@ ENOUGH = 150
 
 
 @pytest.fixture(scope="module")
-def farm(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
-    started = start_farm(members=MEMBERS)
+def farm(start_farm: Callable[..., RealFarm]) -> RealFarm:
+    started = start_farm(at_rest=True, members=MEMBERS)
     started.wait_for(dict.fromkeys(started.names, "ready"), 20.0)
-    yield started
-    started.wait_at_rest()
+    return started
 
 
 def switch(farm: RealFarm, name: str, roles: tuple[str, ...], asked: str = "m1") -> MemberView:

@@ -33,6 +33,7 @@ from sipfarm.testing.stream_farm import (
     DOMAIN,
     OTHER_DOMAIN,
     PORTS,
+    RECONNECT_WAIT_S,
     SILENCE_S,
     TLS,
     UDP,
@@ -48,7 +49,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 READY_S = 30.0
 DONE_S = 15.0
 CLOSED_WITHIN_S = 5.0
-RECONNECT_WAIT_S = 5.0
 
 
 @pytest.fixture(scope="module")
