@@ -3,6 +3,7 @@
 namespace sipfarm::bind {
 
 NB_MODULE(_native, module) {
+  nb::set_leak_warnings(false);  // what lives when the process ends goes with it, and nobody is to read of it on stderr
   module.doc() = "The native core: SIP engine, UDP batches, RTP plane.";
   nb::dict build;
   build["version"] = SIPFARM_VERSION;
