@@ -372,8 +372,8 @@ class Engine:
     def receive_bus(self, member: int, payload: bytes, now_ms: int, out: Output) -> None: ...
     def take_as_user_agent(self, transaction: int) -> bool:
         """
-        A user agent takes a request. False: it is at work on it already, by another way (RFC 3261
-        §8.2.2.2).
+        A user agent takes a request. False: it is answered (cancelled, that is), or taken already
+        by another way (RFC 3261 §8.2.2.2).
         """
 
     def bus_failed(self, payload: bytes, now_ms: int, out: Output) -> None: ...

@@ -334,7 +334,8 @@ class Dispatcher:
         except Exception:  # a provider's policy, or a fault of ours: one request fails, no other
             self._log.exception("request_failed")
             if transaction:
-                self._reply(transaction, Reply(500))
+                now_ms = self._clock.now_ms()
+                self._users.forwarding.reply(transaction, Reply(500), now_ms, stateless=True)
         finally:
             self._waiting -= 1
             self._driver.wake()

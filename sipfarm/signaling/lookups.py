@@ -58,7 +58,7 @@ class Lookups:
 
     def domain(self, name: str) -> Domain | None:
         """A domain of the farm by its canonical name."""
-        if len(name) > HOST_CHARS_MAX or not name:
+        if len(name) > HOST_CHARS_MAX or not _is_name(name):
             return None
         found = self._tenants.peek_domain(name, self.now_ms)
         if found is not UNKNOWN:
@@ -68,7 +68,7 @@ class Lookups:
 
     def addressee(self, domain: str, user: str) -> Addressee | None:
         """Whom a user part stands for in a domain."""
-        if len(user) > AOR_BYTES_MAX or not user:
+        if len(user) > AOR_BYTES_MAX or not _is_name(user):
             return None
         found = self._tenants.peek_addressee(domain, user, self.now_ms)
         if found is not UNKNOWN:
@@ -138,3 +138,12 @@ class Lookups:
                 return decide()
             except Pending as another:
                 pending = another.bare()
+
+
+def _is_name(text: str) -> bool:
+    """Whether anybody can be called so: no name has a NUL, or bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return text != "" and "\0" not in text

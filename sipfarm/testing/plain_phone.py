@@ -119,7 +119,7 @@ class PlainPhone:
 
     def _send(self, text: str) -> None:
         if not self._is_lost():
-            self._socket.sendto(text.encode(), self._server)
+            self._socket.sendto(text.encode(errors="surrogateescape"), self._server)
 
     def _is_lost(self) -> bool:
         return self._random.random() < self._loss

@@ -105,6 +105,7 @@ def test_another_content_under_the_same_cseq_is_no_repeat() -> None:
     farm.take(add("a", "x", 1))
     more = RegisterUpdate(AOR, "x", 1, (bind("a", "x", 1), bind("b", "x", 1)))
     assert farm.take(more) == "out_of_order"
+    assert farm.take(add("b", "x", 1)) == "out_of_order", "as who sniffs a REGISTER would want it"
     assert farm.take(remove("a", "x", 1)) == "out_of_order"
     assert farm.take(clear("x", 1)) == "out_of_order"
 
@@ -229,6 +230,10 @@ class Model:
         acts = [(b.contact_key, "add") for b in update.contacts]
         acts += [(r.contact_key, "remove") for r in update.removals]
         verdicts = {self.judge(contact, act, call, cseq) for contact, act in acts}
+        added = {contact for contact, act in acts if act == "add"}
+        of_this_cseq = {c for c, bound in self.bound.items() if bound == (call, cseq)}
+        if added and of_this_cseq - added:
+            verdicts = {"old"}
         if update.wildcard:
             verdicts = {self.judge_clear(call, cseq)}
         if "old" in verdicts or {"new", "same"} <= verdicts:

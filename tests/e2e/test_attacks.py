@@ -35,29 +35,24 @@ OPTIONS_WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def farm(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+def farm(start_farm: Callable[..., RealFarm]) -> RealFarm:
     """Three members; each packet goes to any of them. Loopback is exempt from protection."""
-    started = start_farm(members=3)
+    started = start_farm(at_rest=True, members=3)
     started.wait_for({"m1": "ready", "m2": "ready", "m3": "ready"}, 20.0)
     PacketBalancer(started.listen, started.pids).at_random()
-    yield started
-    started.wait_at_rest()
+    return started
 
 
 @pytest.fixture(scope="module")
-def member(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+def member(start_farm: Callable[..., RealFarm]) -> RealFarm:
     """One member, from whose protection loopback is exempt."""
-    started = start_farm(members=1)
-    yield started
-    started.wait_at_rest()
+    return start_farm(at_rest=True, members=1)
 
 
 @pytest.fixture(scope="module")
-def guarded(start_farm: Callable[..., RealFarm]) -> Iterator[RealFarm]:
+def guarded(start_farm: Callable[..., RealFarm]) -> RealFarm:
     """One member that protects itself from everybody."""
-    started = start_farm(members=1, protect=GUARDED)
-    yield started
-    started.wait_at_rest()
+    return start_farm(at_rest=True, members=1, protect=GUARDED)
 
 
 class Trap(UdpLink):
@@ -279,6 +274,22 @@ def test_a_digest_replayed_from_another_source_is_worth_nothing(
                 assert refused.status in {401, 407}, refused.text
         contacts = [found.contact for found in farm.registrations() if ALICE in found.aor]
         assert not [contact for contact in contacts if str(elsewhere.local) in contact]
+
+
+@pytest.mark.parametrize("user", ["\udcff", "a\0b"], ids=["no UTF-8", "NUL"])
+def test_credentials_for_a_user_that_nobody_can_be_are_worth_nothing(
+    member: RealFarm, user: str
+) -> None:
+    line = f'Digest username="{user}", realm="{DOMAIN}", nonce="n", uri="sip:a", response="r"'
+    with PlainPhone(member.untrusted(11), member.listen) as stranger:
+        invite = stranger.request(
+            "INVITE", f"sip:bob@{DOMAIN}", ALICE, f"Proxy-Authorization: {line}"
+        )
+        assert stranger.ask(invite).status in {400, 407}
+        register = stranger.request(
+            "REGISTER", f"sip:{DOMAIN}", ALICE, f"Authorization: {line}", to=ALICE
+        )
+        assert stranger.ask(register).status in {400, 401}
 
 
 def test_a_nonce_count_is_good_for_one_transaction(member: RealFarm) -> None:

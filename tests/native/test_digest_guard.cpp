@@ -65,6 +65,10 @@ TEST_CASE("right credentials are stale too late, and from another source") {
   Guarded farm;
   const std::string line = farm.line("MD5");
   CHECK(farm.judge(line, "1", now_ms + 60'001) == Verdict::stale);
+  std::string guess = farm.line("MD5");
+  guess.replace(guess.find("response=\"") + 10, 4, "0000");
+  CHECK(farm.judge(guess) == Verdict::refused);
+  CHECK(farm.judge(guess, "1", now_ms + 60'001) == Verdict::stale);  // whatever the password
   farm.source.remote.port = 5062;
   CHECK(farm.judge(line) == Verdict::stale);
   CHECK(farm.guard.nonces_known() == 0);

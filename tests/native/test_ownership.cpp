@@ -323,6 +323,19 @@ TEST_CASE("an INVITE that comes by several ways meets itself at one member (RFC 
   }
 }
 
+TEST_CASE("an INVITE that was cancelled while it was decided on is taken by nobody (RFC 3261 §9.2)") {
+  Bench bench;
+  Ask invite;
+  bench.receive(alice, invite.text());
+  const std::uint64_t asked = bench.take_event(sip::EventKind::request).id;
+  Ask cancel = invite;
+  cancel.method = "CANCEL";
+  bench.receive(alice, cancel.text());
+  CHECK(bench.take_event(sip::EventKind::cancel).id == asked);
+  CHECK(bench.respond(asked, 487));
+  CHECK_FALSE(bench.engine.take_as_user_agent(asked));
+}
+
 TEST_CASE("what is forwarded may come twice, and a request within a dialog is never merged (RFC 3261 §16.3, §8.2.2.2)") {
   Farm farm;
   Ask invite;

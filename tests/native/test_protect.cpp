@@ -231,6 +231,48 @@ TEST_CASE("malformed requests get their address banned, and Python is told once;
   bench.at_rest();
 }
 
+TEST_CASE("a tag that was given to a stranger once opens no way past a ban") {
+  Bench bench{guarded()};
+  Ask invite = numbered(1);
+  bench.receive(alice, invite.text());
+  const std::uint64_t asked = bench.take_event(EventKind::request).id;
+  invite.method = "CANCEL";
+  bench.receive(alice, invite.text());
+  const std::string to = value_of(bench.take("SIP/2.0 200"), "To");
+  bench.take_event(EventKind::cancel);
+  bench.respond(asked, 487);
+  bench.sent.clear();
+  for (int i = 0; i < 5; ++i) bench.engine.protect().fault(alice, Fault::credentials, bench.now_ms);
+  for (const char* method : {"REGISTER", "INVITE", "MESSAGE"}) {
+    Ask guess = numbered(1);
+    guess.method = method;
+    guess.branch = "z9hG4bKguess";
+    guess.to_tag = to.substr(to.find("tag=") + 4);
+    bench.receive(alice, guess.text());
+  }
+  bench.no_event();
+  CHECK(bench.dropped(Drop::banned) == 3);
+}
+
+TEST_CASE("what another member passes on of one who is banned here is dropped") {
+  Bench bench{guarded()};
+  for (int i = 0; i < 5; ++i) bench.engine.protect().fault(alice, Fault::credentials, bench.now_ms);
+  BusMessage message;
+  message.kind = BusMessage::Kind::packet;
+  message.hop = alice;
+  message.epoch = 1;
+  message.hops = 1;
+  Ask ask = numbered(1);
+  ask.method = "REGISTER";
+  const std::string text = ask.text();
+  message.bytes = text;
+  std::string frame;
+  append_bus_message(frame, message);
+  bench.act([&](Engine& e, std::int64_t now, Output& out) { e.receive_bus(2, frame, now, out); });
+  bench.no_event();
+  CHECK(bench.dropped(Drop::banned) == 1);
+}
+
 TEST_CASE("what another member sent here was admitted there") {
   Bench bench{guarded()};
   for (int i = 0; i < 5; ++i) bench.engine.protect().fault(alice, Fault::credentials, bench.now_ms);

@@ -84,6 +84,9 @@ class Duty:
                 if not self.draining:
                     self._streams.keep_idle()
                 await self._edge.read(self._driver, self._streams)
+                if self.draining:
+                    self._edge.hold_back()
+                    self._edge.stop_accepting(self._streams)
             elif "edge" not in roles and self._edge.is_open:
                 await self._edge.give_up(self._driver, self._streams)
 

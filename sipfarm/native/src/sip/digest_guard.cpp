@@ -144,10 +144,10 @@ Verdict DigestGuard::judge(const Credentials& credentials, const Ha1s& ha1s, con
   if (!count) return Verdict::malformed;
   const auto stamp = mint_.recognise(credentials.nonce, source.remote);
   if (!stamp) return Verdict::stale;  // whatever the password: a guess over an invented nonce tells nothing
+  const std::int64_t oldest_wall_ms = wall_ms - config_.nonce_lifetime_ms;
+  if (issued_wall_ms(*stamp) < oldest_wall_ms) return Verdict::stale;  // nor one that somebody else may have had this address for
   if (!same_resource(credentials.uri, request.request_uri(), config_.own)) return Verdict::refused;
   if (!is_right(credentials, ha1s, request.method_text())) return Verdict::refused;
-  const std::int64_t oldest_wall_ms = wall_ms - config_.nonce_lifetime_ms;
-  if (issued_wall_ms(*stamp) < oldest_wall_ms) return Verdict::stale;
   counts_.expire(oldest_wall_ms);
   const NonceUse use = counts_.judge(*stamp, *count, transaction_of(config_.transaction_key, request), wall_ms);
   return use <= NonceUse::same_transaction ? Verdict::accepted : Verdict::stale;

@@ -74,9 +74,10 @@ Fate Engine::receive_sip(std::string_view bytes, const Arrival& arrival, std::in
   return receive_response(message, arrival, now_ms, out);
 }
 
-/// What another member sent here was admitted there.
+/// What another member sent here had its rate judged there; who is banned here stays so.
 std::optional<Fate> Engine::held_off(const Arrival& arrival, std::int64_t now_ms) noexcept {
-  if (arrival.settled || arrival.hops > 0) return std::nullopt;
+  if (arrival.settled) return std::nullopt;
+  if (arrival.hops > 0) return protect_.is_banned(arrival.hop, now_ms) ? std::optional{core_.drop(Drop::banned)} : std::nullopt;
   const Admission admission = protect_.admit(arrival.hop, now_ms);
   if (admission == Admission::admitted) return std::nullopt;
   return core_.drop(admission == Admission::banned ? Drop::banned : Drop::over_rate);
@@ -162,7 +163,8 @@ Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::in
     transactions_.receive_request(handle, Input::request, now_ms, out);
     return core_.absorb();
   }
-  const bool stands = owner && (route.mark || owner->handle != 0);  // a call that was let in
+  // A call that was let in. A mark alone tells no more than that its holder was answered once.
+  const bool stands = owner && (route.mark ? forwarder_.belongs(*request, route) : owner->handle != 0 && begins_nothing(request->method()));
   if (!stands) {
     if (const auto fate = held_off(arrival, now_ms)) return *fate;
   }

@@ -126,6 +126,9 @@ struct Call {
   void clear();
 };
 
+/// Whether a request within a dialog leaves the dialog as it is, or ends it.
+bool begins_nothing(Method method) noexcept;
+
 class Forwarder {
  public:
   Forwarder(Core& core, TransactionLayer& transactions);

@@ -5,15 +5,10 @@
 
 namespace sipfarm::sip {
 
-namespace {
-
-/// What can begin nothing new: let through for a call that is over, since the other side's may have crossed with its end.
 bool begins_nothing(Method method) noexcept {
   return method == Method::bye || method == Method::ack || method == Method::prack || method == Method::update || method == Method::info ||
          method == Method::notify;
 }
-
-}  // namespace
 
 /// The mark itself is bound to Call-ID and caller's tag. Of a call that is kept here the far end's tag is known too; that of a member that
 /// is gone can be no more than believed.

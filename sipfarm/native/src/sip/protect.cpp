@@ -111,6 +111,12 @@ Admission Protect::admit(const net::Hop& source, std::int64_t now_ms) noexcept {
   return fits(total_, config_.unproven_total_per_s) ? Admission::admitted : Admission::over_rate;
 }
 
+bool Protect::is_banned(const net::Hop& source, std::int64_t now_ms) noexcept {
+  if (!config_.enabled || is_exempt(source.remote)) return false;
+  const Source* known = find(source.remote);
+  return known != nullptr && known->banned_until_ms > now_ms && !is_proven(source, now_ms);
+}
+
 void Protect::prove(const net::Hop& source, std::int64_t now_ms) noexcept {
   if (!config_.enabled || is_exempt(source.remote)) return;
   const std::int64_t until_ms = now_ms + config_.proof_ms;

@@ -71,6 +71,8 @@ class Protect {
 
   /// Whether a request that begins something new is worked on. A flow (address and port) that has proven itself always is.
   Admission admit(const net::Hop& source, std::int64_t now_ms) noexcept;
+  /// Whether its address is banned, and the flow has proven nothing.
+  bool is_banned(const net::Hop& source, std::int64_t now_ms) noexcept;
   /// The sender has shown good credentials.
   void prove(const net::Hop& source, std::int64_t now_ms) noexcept;
   /// True: the address is banned from now on.

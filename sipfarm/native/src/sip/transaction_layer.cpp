@@ -127,7 +127,7 @@ ServerTransaction* TransactionLayer::open_server(MessageRef request, const net::
 
 bool TransactionLayer::take_as_user_agent(std::uint64_t handle) {
   ServerTransaction* transaction = servers_.find(handle);
-  if (transaction == nullptr || !transaction->request) return true;
+  if (transaction == nullptr || !transaction->request || transaction->status >= 200) return false;
   const std::uint64_t merge = merge_key(key_, *transaction->request);
   if (merge == 0) return true;
   const std::uint64_t first = user_agent_by_merge_.find(merge);

@@ -129,7 +129,7 @@ class TransactionLayer {
   /// nullptr at the limit.
   ServerTransaction* open_server(MessageRef request, const net::Hop& source, std::int64_t now_ms, std::uint64_t& handle,
                                  Work work = Work::fresh);
-  /// A user agent of ours takes a request. False: it has it already, by another way, and that transaction is not over.
+  /// A user agent of ours takes a request. False: it is answered, or taken already by another way (RFC 3261 §8.2.2.2).
   bool take_as_user_agent(std::uint64_t handle);
   /// A request that matched came again, or the ACK to a response other than 2xx.
   void receive_request(std::uint64_t handle, Input input, std::int64_t now_ms, Output& out);

@@ -177,10 +177,16 @@ class AddressOfRecord {
     return orders;
   }
 
+  bool names(const Contact& contact) const noexcept {
+    return std::any_of(update_.contacts.begin(), update_.contacts.end(), [&](const Binding& of_update) { return same(of_update.contact, contact); });
+  }
+
   unsigned order_of_contact(const Contact& contact) const noexcept {
     unsigned order = fresh;
     for (const Binding& other : bindings_) {
-      if (other.call_id != update_.call_id || !same(contact, other.contact)) continue;
+      if (other.call_id != update_.call_id) continue;
+      if (update_.cseq == other.cseq && !names(other.contact)) return stale;  // one CSeq, two contents: not a repeat
+      if (!same(contact, other.contact)) continue;
       if (update_.cseq < other.cseq) return stale;
       if (update_.cseq > other.cseq) continue;
       if (contact.key != other.contact.key) return stale;  // one CSeq, two contents: not a repeat
