@@ -70,6 +70,17 @@ class DemoFarm:
 
         eventually(look, what, within_s, self.child.tail)
 
+    def wait_whole(self) -> None:
+        """Until each member says that all of them are ready."""
+
+        def is_whole() -> bool:
+            views = [
+                view for at in range(self.members + 1) for view in self.shown("members", member=at)
+            ]
+            return {view["state"] for view in views} == {"ready"}
+
+        self.wait_until(is_whole, "all members see all of them ready")
+
     def kill(self, member: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a member a signal; its process."""
         pid = self.pid_of(member)

@@ -152,6 +152,7 @@ def test_a_killed_member_is_started_again_under_a_new_incarnation(farm: DemoFarm
         )
 
     farm.wait_until(is_back, "m1 is back")
+    farm.wait_whole()
     page = farm.ask("/metrics").body.decode()
     assert re.search(r'sipfarm_member_restarts_total\{member="m1"\} [1-9]', page)
 
@@ -161,6 +162,7 @@ def test_a_member_whose_loop_is_silent_is_killed_and_started_again(farm: DemoFar
     mark = farm.child.line_count
     farm.child.wait_for_line(rf"member_silent.*pid={pid}", 10.0, after=max(mark - 1, 0))
     farm.wait_until(lambda: farm.pid_of("m2") != pid, "m2 is back")
+    farm.wait_whole()
     assert not alive(pid)
 
 
