@@ -63,7 +63,16 @@ packages-run packages-test: packages-%:
 	@$(PIP) install --constraint constraints.txt $$(.venv/bin/python tools/requirements.py test)
 	@touch $@
 
-.venv/native.stamp: .venv/run.stamp $(NATIVE)
+# An editable install knows its modules by their paths: one that was moved or added makes it anew.
+.venv/modules.list: FORCE | .venv/venv.stamp
+	@find sipfarm -name '*.py' | LC_ALL=C sort >$@.new
+	@cmp -s $@.new $@ || cp $@.new $@
+	@rm $@.new
+
+.PHONY: FORCE
+FORCE:
+
+.venv/native.stamp: .venv/run.stamp .venv/modules.list $(NATIVE)
 	@echo "building the native module"
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
