@@ -20,21 +20,13 @@ from sipfarm.admin.views import (
 )
 from sipfarm.base.clock import Clock
 from sipfarm.base.errors import StartError
-from sipfarm.base.farm_view import Standing, View, ViewState
+from sipfarm.base.farm_view import Standing, ViewState
 from sipfarm.base.records import Binding, MemberRecord
 from sipfarm.base.records import MemberState as Registered
 from sipfarm.base.roles import ROLES, Role, fault_of
-from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.store import LastWithRole, Store
-from sipfarm.config import Config
-from sipfarm.media.io.native_plane import MediaPlane
-from sipfarm.native import Engine
-from sipfarm.node.forwarding import Forwarding
-from sipfarm.node.member_metrics import member_metrics
+from sipfarm.node.member_metrics import Measured, member_metrics
 from sipfarm.node.names_face import NamesOfFarm, account_pages
-from sipfarm.node.task_calls import TaskCalls
-from sipfarm.signaling.io.packet_log import PacketLog
-from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.registration import aor_of
 
 ACCOUNTS_LOOKED_AT_MAX: Final = 20_000
@@ -78,11 +70,9 @@ class Duty(Protocol):
     async def set_roles(self, roles: tuple[Role, ...]) -> None: ...
 
 
-class ShownMember(Protocol):
+class ShownMember(Measured, Protocol):
     """The member behind the face."""
 
-    @property
-    def config(self) -> Config: ...
     @property
     def record(self) -> MemberRecord: ...
     @property
@@ -90,22 +80,7 @@ class ShownMember(Protocol):
     @property
     def store(self) -> Store: ...
     @property
-    def engine(self) -> Engine: ...
-    @property
-    def plane(self) -> MediaPlane: ...
-    @property
-    def forwarding(self) -> Forwarding: ...
-    @property
-    def task_calls(self) -> TaskCalls: ...
-    @property
-    def streams(self) -> Streams: ...
-    @property
-    def farm(self) -> Farm: ...
-    @property
-    def packet_log(self) -> PacketLog | None: ...
-    @property
     def duty(self) -> Duty: ...
-    def view(self) -> View: ...
     def names_changed(self) -> None: ...
     def unbound(self, aor: str) -> None: ...
 

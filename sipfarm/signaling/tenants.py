@@ -74,12 +74,7 @@ class Tenants:
             return await source.account(domain, target.name)
         return await source.application(domain, target.name)
 
-    def forget_domain(self, name: str) -> None:
-        """A domain, or something in it, was provisioned anew."""
-        self._domains.forget(name)
-        self._addressees.forget_where(lambda key: key[0] == name)
-
     def doubt(self) -> None:
-        """Changes may have been missed: the bus was down."""
+        """Something has changed, or a change may have been missed: the bus was down."""
         self._domains.doubt()
         self._addressees.doubt()

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable, Generator
 import pytest
 
 from sipfarm.base.errors import CapacityError
-from sipfarm.base.records import Domain
 from sipfarm.signaling.lookup_cache import UNKNOWN, CacheSettings, LookupCache
-from tests.signaling.plain_sip import NOW_MS, Member, Records, account, example_records, now
+from tests.signaling.plain_sip import NOW_MS, Member, example_records, now
 
 SETTINGS = CacheSettings(
     entries_max=3, lifetime_ms=100, absent_lifetime_ms=10, outage_lifetime_ms=20, fills_max=2
@@ -185,14 +184,3 @@ def test_a_name_an_alias_and_a_number_lead_to_the_account(user: str) -> None:
     assert found is not None
     assert found.name == "alice"
     assert member.tenants.peek_addressee("example.test", user, NOW_MS) == found
-
-
-def test_a_domain_provisioned_anew_is_looked_up_anew() -> None:
-    records = Records()
-    records.add(Domain("a.test"), account("x", "a.test"), account("y", "b.test"))
-    member = Member(records)
-    for domain, user in (("a.test", "x"), ("b.test", "y")):
-        now(member.tenants.fetch_addressee(domain, user, NOW_MS))
-    member.tenants.forget_domain("a.test")
-    assert member.tenants.peek_addressee("a.test", "x", NOW_MS) is UNKNOWN
-    assert member.tenants.peek_addressee("b.test", "y", NOW_MS) is not UNKNOWN

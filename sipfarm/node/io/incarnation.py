@@ -49,7 +49,6 @@ from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
-DOMAIN: Final = "domain"
 PURGE_EVERY_S: Final = 1.0
 PURGE_TOGETHER: Final = 1_000
 
@@ -254,8 +253,6 @@ class Incarnation:
         if what == AOR:
             self.deciders.locations.forget(key)
             self.dispatcher.bindings_changed(key)
-        elif what == DOMAIN:
-            self.deciders.tenants.forget_domain(key)
 
     async def _rpc(self, method: str, arguments: bytes, number: int) -> bytes:
         return recalled(self.deciders, method, arguments)
