@@ -58,11 +58,12 @@ class Flow:
 
     @property
     def is_settled(self) -> bool:
-        """Every call has its answer, and is over at both ends."""
+        """Every call has its answer, and is over at both ends; nothing of it waits for one."""
         ringing = any(not call.status for phone in self.called for call in phone.incoming)
         return (
             not ringing
             and all(call.is_settled for call in self.calls)
+            and all(early.updates for call in self.calls for early in call.early.values())
             and all(dialog.byes or dialog.bye_received for dialog in self.dialogs)
         )
 
