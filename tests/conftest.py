@@ -21,7 +21,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Draw the order of modules, and of the tests in each, from the seed that all workers share."""
+    """Draw the order of modules, and of the tests in each, from the seed that all workers share.
+
+    Those marked `early` come first.
+    """
     order = random.Random(int(os.environ[ORDER_SEED]))
     modules: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -30,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("e2e")
     paths = sorted(modules)
     order.shuffle(paths)
+    paths.sort(key=lambda path: modules[path][0].get_closest_marker("early") is None)
     for path in paths:
         order.shuffle(modules[path])
     items[:] = [item for path in paths for item in modules[path]]

@@ -74,14 +74,14 @@ pytest() {
     "$bin/python" -m pytest -n "$jobs" --dist worksteal -m "not e2e" ${PYTEST_ARGS:-}
 }
 
-# Whole farms under load want the machine for themselves.
+# They wait more than they work. The tests of a module share its farms, so it stays on one worker.
 e2e() {
     if ! compgen -G "tests/e2e/test_*.py" >/dev/null; then
         echo "there is no tests/e2e/test_*.py" >&2
         return 1
     fi
     # shellcheck disable=SC2086
-    "$bin/python" -m pytest -m e2e ${PYTEST_ARGS:-}
+    "$bin/python" -m pytest -n "$jobs" --dist loadfile --no-loadscope-reorder -m e2e ${PYTEST_ARGS:-}
 }
 
 times=()

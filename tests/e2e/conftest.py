@@ -46,7 +46,7 @@ def resting() -> Iterator[Resting]:
 @pytest.fixture(scope="module")
 def start_farm(tmp_path_factory: pytest.TempPathFactory, resting: Resting) -> Iterator[StartFarm]:
     """Start a farm that lives as long as the module's tests: `start_farm(members=3)`; with
-    `at_rest` it must come to rest afterwards.
+    `at_rest` it must come to rest afterwards (then mark the module `early`).
     """
     farms: list[RealFarm] = []
     with ExitStack() as stack:

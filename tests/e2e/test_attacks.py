@@ -19,7 +19,7 @@ from sipfarm.testing.sip_link import UdpLink
 from sipfarm.testing.websocket_phone import PhoneCall, WebSocketPhone
 from sipfarm.testing.wire_text import WireText, tag_of
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.early, pytest.mark.timeout(150)]
 
 DONE_S = 15.0
 REFUSED = {400, 403, 404, 407, 481}

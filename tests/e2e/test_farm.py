@@ -14,7 +14,7 @@ from sipfarm.testing.real_farm import RealFarm
 from sipfarm.testing.rewriting_balancer import RewritingBalancer
 from sipfarm.testing.sipp import Sipp, SippResult
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.early, pytest.mark.timeout(150)]
 
 MEMBERS = 3
 FLOWS = (

@@ -9,7 +9,7 @@ import pytest
 from sipfarm.testing.plain_phone import PlainAnswer, PlainPhone, authorization
 from sipfarm.testing.real_farm import DOMAIN, RealFarm
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.early, pytest.mark.timeout(120)]
 
 FLOWS = (
     ("call_uac", "call_uas"),

@@ -11,7 +11,7 @@ from sipfarm.testing.eventually import eventually
 from sipfarm.testing.plain_phone import PlainPhone, authorization
 from sipfarm.testing.real_farm import DOMAIN, RealFarm
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.early, pytest.mark.timeout(120)]
 
 HEEDED_WITHIN_S = 2.0
 REGISTRAR = f"sip:{DOMAIN}"

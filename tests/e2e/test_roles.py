@@ -12,7 +12,7 @@ from sipfarm.testing.balancer import PacketBalancer
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.real_farm import RealFarm
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.early, pytest.mark.timeout(150)]
 
 MEMBERS = 3
 ALL = ("edge", "pbx", "media")
