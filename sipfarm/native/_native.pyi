@@ -139,6 +139,12 @@ class UdpPort:
     def receive(self, batch: Batch) -> int:
         """Appends what is there, at most 64 datagrams; returns how many."""
 
+    def receive_undelivered(self, batch: Batch) -> int:
+        """
+        Appends, with its destination, what an ICMP error says did not arrive, at most 64
+        datagrams; returns how many.
+        """
+
     def send(self, output: Output) -> list[tuple[int, int]]:
         """
         Sends this port's datagrams; returns (client transaction, errno) of the refused.
@@ -423,6 +429,9 @@ class Engine:
         """Where the name of a query is reached, best first, each by its own transport."""
 
     def transport_failed(self, transaction: int, now_ms: int, out: Output) -> None: ...
+    def undelivered(self, batch: Batch, now_ms: int, out: Output) -> None:
+        """Datagrams of ours that ICMP errors quote, each with where it was sent to."""
+
     def end_call(self, call: int, by: str, now_ms: int, out: Output) -> None: ...
     def hang_up(self, call: int, by: str, now_ms: int, out: Output) -> None:
         """Ends an answered call, with a BYE to both sides."""

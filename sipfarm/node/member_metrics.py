@@ -29,6 +29,7 @@ ENGINE_COUNTERS: Final = (
     ("from_bus", "packets that came over the bus"),
     ("claims", "new requests claimed at the home of their Call-ID"),
     ("placed", "new requests given to another member"),
+    ("undelivered", "ICMP errors for what was sent"),
     ("bans", "sources banned"),
     ("sources_forgotten", "sources with faults that others took the place of"),
 )

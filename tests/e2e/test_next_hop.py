@@ -1,5 +1,6 @@
 """Where calls go: to names by NAPTR and SRV (RFC 3263), and media from phone to phone."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from sipfarm.testing.real_farm import RealFarm
 pytestmark = pytest.mark.timeout(60)
 
 CALLS = 3
+TIMER_B_S = 32
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def names() -> Iterator[DnsServer]:
 @pytest.fixture(scope="module")
 def farm(start_farm: Callable[..., RealFarm], names: DnsServer) -> RealFarm:
     policy = "sipfarm.testing.carrier_policy:carrier_policy"
-    return start_farm(members=1, routing=policy, nameservers=(names.address,), media_mode="auto")
+    return start_farm(members=2, routing=policy, nameservers=(names.address,), media_mode="auto")
 
 
 @pytest.fixture
@@ -61,6 +63,25 @@ def test_the_server_of_the_next_priority_takes_the_calls_of_one_that_is_not_ther
     """)
     peers.caller("call_uac", domain=f"two.{CARRIER}", calls=CALLS).succeed()
     server.succeed()
+
+
+def test_servers_over_udp_that_are_not_there_are_passed_over_long_before_a_timer_ends(
+    farm: RealFarm, peers: Any, names: DnsServer
+) -> None:
+    server = peers.server("call_uas", calls=CALLS)
+    at = server.call.local
+    names.say(f"""
+        _sip._udp.gone.{CARRIER} SRV 0 0 {at.port} first.{CARRIER}.
+        _sip._udp.gone.{CARRIER} SRV 1 0 {at.port} second.{CARRIER}.
+        _sip._udp.gone.{CARRIER} SRV 2 0 {at.port} third.{CARRIER}.
+        first.{CARRIER} A {farm.trusted(9).host}
+        second.{CARRIER} A {farm.trusted(8).host}
+        third.{CARRIER} A {at.host}
+    """)
+    begun_s = time.monotonic()
+    peers.caller("call_uac", domain=f"gone.{CARRIER}", calls=CALLS).succeed()
+    server.succeed()
+    assert time.monotonic() - begun_s < TIMER_B_S / 2
 
 
 def test_media_go_direct_where_both_phones_reach_each_other(farm: RealFarm, peers: Any) -> None:

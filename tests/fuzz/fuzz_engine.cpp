@@ -177,6 +177,16 @@ class World {
     engine_.forward(id, targets, options, now_ms_, out_);
   }
 
+  /// An ICMP error quotes the beginning of something.
+  void undelivered() {
+    net::Batch batch;
+    const net::Hop to = hop();
+    const std::size_t quoted = std::size_t{4} * tape_.byte();
+    const bool made_up = sent_.empty() || tape_.byte() % 4 == 0;
+    batch.add(to, made_up ? tape_.rest(quoted) : std::string_view{sent_[tape_.byte() % sent_.size()]}.substr(0, quoted));
+    engine_.undelivered(batch, now_ms_, out_);
+  }
+
   /// Ends a call whose streams are silent, if there is one.
   void hang_up() {
     const std::uint64_t nth = tape_.byte() % 16;
@@ -196,7 +206,7 @@ class World {
   }
 
   void one() {
-    switch (tape_.byte() % 12) {
+    switch (tape_.byte() % 13) {
       case 0:
       case 1: return receive(hop(), request());
       case 2:
@@ -219,6 +229,7 @@ class World {
       case 10:
         if (!asked_.empty()) engine_.take_as_user_agent(asked_[tape_.byte() % asked_.size()]);
         return;
+      case 11: return undelivered();
       default: return receive(hop(), tape_.rest(tape_.byte()));
     }
   }

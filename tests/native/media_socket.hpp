@@ -51,6 +51,7 @@ class MediaSocket {
   MediaSocket& operator=(const MediaSocket&) = delete;
 
   const net::Address& address() const { return address_; }
+  int descriptor() const { return fd_; }
 
   void send(const Bytes& bytes, const net::Address& to) const {
     sockaddr_storage storage{};

@@ -26,7 +26,7 @@ sip::BusMessage full(Kind kind) {
   return message;
 }
 
-constexpr Kind kinds[] = {Kind::packet, Kind::lookup, Kind::claim, Kind::claimed, Kind::note, Kind::send, Kind::failed, Kind::sync, Kind::synced};
+constexpr Kind kinds[] = {Kind::packet, Kind::lookup, Kind::claim, Kind::claimed, Kind::note, Kind::send, Kind::failed, Kind::sync, Kind::synced, Kind::undelivered};
 
 }  // namespace
 

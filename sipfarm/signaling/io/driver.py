@@ -170,6 +170,7 @@ class Driver:
         if not self._may_act():
             received = port.receive(batch)
             self.refused_in_doubt += received
+            port.receive_undelivered(batch)
             batch.clear()
             return received
         self._begin()
@@ -183,6 +184,9 @@ class Driver:
                 self._settle()
             if received < BATCH_FULL:
                 break
+        if port.receive_undelivered(batch):
+            self.engine.undelivered(batch, self._now_ms, self.out)
+            batch.clear()
         self._finish()
         return total
 

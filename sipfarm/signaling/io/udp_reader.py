@@ -5,9 +5,13 @@ other closely the socket is read by the clock instead, and everything that has c
 batch; where it is more than one read takes, the next follows at once. When nothing comes any more,
 the next packet wakes us again. (Network drivers of Linux do the same between interrupts and
 polling.)
+
+libuv gives a descriptor up once it shows an error, as a socket does while ICMP errors wait in its
+queue. So the loop watches an epoll instance that watches the socket, and is only ever readable.
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Final
 
@@ -29,14 +33,15 @@ class UdpReader:
     ) -> None:
         """`full`: after so many packets of one read there are more."""
         self._loop = loop
-        self._descriptor = descriptor
+        self._watch = select.epoll()
+        self._watch.register(descriptor, select.EPOLLIN)  # and errors, which are always told
         self._read = read
         self._full = full
         self._wakes = 0
         self._counted_since_s = loop.time()
         self._empty_polls = 0
         self._poll_timer: asyncio.Handle | None = None
-        loop.add_reader(descriptor, self._woken)
+        loop.add_reader(self._watch, self._woken)
 
     @property
     def is_polling(self) -> bool:
@@ -44,10 +49,11 @@ class UdpReader:
 
     def stop(self) -> None:
         if self._poll_timer is None:
-            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_reader(self._watch)
         else:
             self._poll_timer.cancel()
             self._poll_timer = None
+        self._watch.close()
 
     def _woken(self) -> None:
         self._read()
@@ -56,7 +62,7 @@ class UdpReader:
             return
         now_s = self._loop.time()
         if now_s - self._counted_since_s < WAKES_LOOKED_AT / WAKES_PER_S_BUSY:
-            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_reader(self._watch)
             self._empty_polls = 0
             self._poll_timer = self._loop.call_later(POLL_S, self._poll)
         self._wakes, self._counted_since_s = 0, now_s
@@ -71,7 +77,8 @@ class UdpReader:
             self._empty_polls = 0
             return
         self._empty_polls += 1
-        if self._empty_polls >= EMPTY_POLLS_MAX:
-            self.stop()
+        if self._empty_polls >= EMPTY_POLLS_MAX and self._poll_timer is timer:
+            timer.cancel()
+            self._poll_timer = None
             self._counted_since_s = self._loop.time()
-            self._loop.add_reader(self._descriptor, self._woken)
+            self._loop.add_reader(self._watch, self._woken)

@@ -134,6 +134,7 @@ nb::dict counters_of(Engine& self) {
   out["from_bus"] = counters.from_bus;
   out["claims"] = counters.claims;
   out["placed"] = counters.placed;
+  out["undelivered"] = counters.undelivered;
   out["directory"] = self.directory_size();
   out["waiting"] = self.waiting_count();
   out["drops"] = drops;
@@ -384,6 +385,8 @@ void bind_engine(nb::module_& module) {
            nb::arg("query"), nb::arg("found"), nb::arg("now_ms"), nb::arg("out"),
            "Where the name of a query is reached, best first, each by its own transport.")
       .def("transport_failed", &Engine::transport_failed, nb::arg("transaction"), nb::arg("now_ms"), nb::arg("out"))
+      .def("undelivered", &Engine::undelivered, nb::arg("batch"), nb::arg("now_ms"), nb::arg("out"),
+           "Datagrams of ours that ICMP errors quote, each with where it was sent to.")
       .def("end_call",
            [](Engine& self, std::uint64_t call, const std::string& by, std::int64_t now_ms, Output& out) { self.end_call(call, by, now_ms, out); },
            nb::arg("call"), nb::arg("by"), nb::arg("now_ms"), nb::arg("out"))

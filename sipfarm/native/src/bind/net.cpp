@@ -29,6 +29,7 @@ class UdpPort {
   UdpPort(int descriptor, std::uint16_t local) : socket_{descriptor, local}, local_{local} {}
 
   unsigned receive(net::Batch& batch) { return socket_.receive(batch); }
+  unsigned receive_undelivered(net::Batch& batch) { return socket_.receive_undelivered(batch); }
 
   nb::list send(const sip::Output& out) {
     datagrams_.clear();
@@ -80,6 +81,8 @@ void bind_net(nb::module_& module) {
   nb::class_<UdpPort>(module, "UdpPort", "A bound UDP socket driven with recvmmsg and sendmmsg; the descriptor stays the caller's.")
       .def(nb::init<int, std::uint16_t>(), nb::arg("descriptor"), nb::arg("local"))
       .def("receive", &UdpPort::receive, nb::arg("batch"), "Appends what is there, at most 64 datagrams; returns how many.")
+      .def("receive_undelivered", &UdpPort::receive_undelivered, nb::arg("batch"),
+           "Appends, with its destination, what an ICMP error says did not arrive, at most 64 datagrams; returns how many.")
       .def("send", &UdpPort::send, nb::arg("output"), "Sends this port's datagrams; returns (client transaction, errno) of the refused.");
 }
 

@@ -39,6 +39,9 @@ struct Datagram {
 };
 
 /// A bound UDP socket driven in batches. The descriptor stays the caller's.
+///
+/// ICMP errors are asked for (IP_RECVERR). The kernel then also tells of one by the next call, whatever that was for: such an error is no
+/// word about what is received or sent then, and the call is made again.
 class UdpSocket {
  public:
   static constexpr unsigned batch_max = 64;
@@ -49,30 +52,41 @@ class UdpSocket {
   /// Up to batch_max datagrams into `batch` (appended). The count; 0 when there was nothing.
   unsigned receive(Batch& batch);
 
+  /// Up to batch_max datagrams of ours that an ICMP error says did not arrive (RFC 3261 §18.4): `hop.remote` is where each was sent to,
+  /// `bytes` its beginning, as far as it was quoted. The count; asks the kernel only where there may be some.
+  unsigned receive_undelivered(Batch& batch);
+
   /// Sends with sendmmsg, in order. `failed` is called with the index of each datagram that the kernel refused; one for which its buffer has
   /// no room is lost as on the wire, and sent again by whoever needs it.
   template <typename Failed>
   void send(std::span<const Datagram> datagrams, Failed failed) {
     std::size_t next = 0;
-    while (next < datagrams.size()) {
+    for (unsigned tries = 0; next < datagrams.size();) {
       const int sent = send_some(datagrams.subspan(next));
       if (sent > 0) {
         next += static_cast<std::size_t>(sent);
+        tries = 0;
         continue;
       }
       if (sent == -EINTR) continue;
-      if (sent != -EAGAIN && sent != -ENOBUFS) failed(next, -sent);
+      const bool lost = sent == -EAGAIN || sent == -ENOBUFS;
+      if (!lost && ++tries < tries_max) continue;
+      if (!lost && sent != -ECONNREFUSED) failed(next, -sent);  // refused is what was sent before, never this
       ++next;
+      tries = 0;
     }
   }
 
   int descriptor() const noexcept { return descriptor_; }
 
  private:
+  static constexpr unsigned tries_max = 4;  // of a call in whose place errors of earlier datagrams are told
+
   int send_some(std::span<const Datagram> datagrams) noexcept;
 
   int descriptor_;
   std::uint16_t local_;
+  bool may_have_errors_ = true;  // in the error queue
   std::vector<char> buffers_;
   std::vector<sockaddr_storage> names_;
   std::vector<iovec> vectors_;

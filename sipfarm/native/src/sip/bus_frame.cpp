@@ -85,6 +85,7 @@ void append_bus_message(std::string& out, const BusMessage& message) {
       writer.uint(message.ttl_ms);
       break;
     case Kind::send:
+    case Kind::undelivered:
       begin(hop_fields + 2);
       append_hop(writer, message.hop);
       writer.bin(message.bytes);
@@ -108,7 +109,7 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
   constexpr std::uint64_t any = UINT64_MAX;
   const auto count = reader.array();
   std::uint64_t kind = 0;
-  if (!count || !read_uint(reader, static_cast<std::uint64_t>(Kind::synced), kind)) return std::nullopt;
+  if (!count || !read_uint(reader, static_cast<std::uint64_t>(Kind::undelivered), kind)) return std::nullopt;
   BusMessage message;
   message.kind = static_cast<Kind>(kind);
   std::uint64_t value = 0;
@@ -146,6 +147,7 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
       message.ttl_ms = static_cast<std::uint32_t>(value);
       return message;
     case Kind::send:
+    case Kind::undelivered:
       if (*count != hop_fields + 3 || !read_hop(reader, message.hop) || !take_bytes()) return std::nullopt;
       return read_uint(reader, any, message.claim) ? std::optional{message} : std::nullopt;
     case Kind::failed:

@@ -21,7 +21,8 @@ struct BusMessage {
     send,     // hop, bytes, claim (transaction): to leave through a flow of the receiver
     failed,   // claim (transaction): that could not be sent
     sync,     // epoch, sender_epoch: the sender has told the receiver, each by its epoch, every note that it is home of or holds the copy of
-    synced    // epoch: the answer, with the epoch of the one that synced
+    synced,   // epoch: the answer, with the epoch of the one that synced
+    undelivered  // hop, bytes, claim (transaction): a datagram of the receiver's that an ICMP error quotes
   };
   Kind kind = Kind::packet;
   bool settled = false;  // the receiver is the owner: no more looking up

@@ -64,6 +64,7 @@ struct Counters {
   std::uint64_t from_bus = 0;
   std::uint64_t claims = 0;           // asked at a home, this member's own included
   std::uint64_t placed = 0;           // new work given to another member
+  std::uint64_t undelivered = 0;      // ICMP errors
   std::array<std::uint64_t, drop_count> drops{};
 
   void drop(Drop why) noexcept { ++drops[static_cast<std::size_t>(why)]; }

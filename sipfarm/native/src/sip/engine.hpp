@@ -31,7 +31,7 @@ struct Arrival {
 
 /// The way of a SIP packet: parse, protect, classify, and then forward, absorb, pass on to its owner, or tell Python. Sans-IO: each call
 /// adds to the output what is to be done. engine.cpp is the line, decisions.cpp what Python answers, ownership.cpp whose a packet is,
-/// member_flows.cpp what leaves through other members.
+/// member_flows.cpp what leaves through other members, undelivered.cpp what did not arrive.
 class Engine {
  public:
   Engine(EngineConfig config, rtp::PortPool& ports, std::int64_t now_ms);
@@ -87,6 +87,8 @@ class Engine {
 
   void resolved(std::uint64_t query, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
   void transport_failed(std::uint64_t transaction, std::int64_t now_ms, Output& out);
+  /// Datagrams of ours that ICMP errors quote: a client transaction that has had no response fails (RFC 3261 §17.1.4, §18.4).
+  void undelivered(const net::Batch& batch, std::int64_t now_ms, Output& out);
   void end_call(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
   void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 
@@ -207,6 +209,9 @@ class Engine {
   void refuse_lost(const BusMessage& packet, Output& out);
   void fail_through_gone(std::int64_t now_ms, Output& out);
   void send_through_members(std::size_t begin, std::int64_t now_ms, Output& out);
+
+  // undelivered.cpp
+  void fail_undelivered(std::uint64_t handle, const net::Hop& hop, std::string_view quote, std::int64_t now_ms, Output& out);
 
   Core core_;
   TransactionLayer transactions_;

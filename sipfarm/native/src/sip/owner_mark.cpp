@@ -43,6 +43,22 @@ std::uint64_t read_40_bits(std::string_view text, std::uint8_t& bad) noexcept {
   return bits;
 }
 
+std::optional<Bits> bits_of(std::string_view text) noexcept {
+  if (text.size() != mark_chars) return std::nullopt;
+  std::uint8_t bad = 0;
+  Bits bits;
+  bits.owner = read_40_bits(text.substr(0, chars_of_40_bits), bad);
+  bits.handle = read_40_bits(text.substr(chars_of_40_bits, chars_of_40_bits), bad);
+  bits.mac = read_40_bits(text.substr(2 * chars_of_40_bits), bad);
+  if (bad != 0 || bits.owner >> 37 != version) return std::nullopt;
+  return bits;
+}
+
+OwnerMark owner_of(const Bits& bits) noexcept {
+  return {static_cast<std::uint16_t>(bits.owner >> 21 & OwnerMark::member_max), static_cast<std::uint32_t>(bits.owner & OwnerMark::epoch_max),
+          bits.handle};
+}
+
 std::uint64_t mac_of(const MarkKey& key, MarkKind kind, const Bits& bits, std::string_view context) noexcept {
   // The kind takes the top bits that the 40 of the owner leave free.
   const std::uint64_t kind_and_owner = std::uint64_t{static_cast<std::uint8_t>(kind)} << 56 | bits.owner;
@@ -75,23 +91,20 @@ void MarkKeys::append(std::string& out, MarkKind kind, const OwnerMark& mark, st
   out.append(text.data(), text.size());
 }
 
-std::optional<OwnerMark> MarkKeys::open(MarkKind kind, std::string_view text, std::string_view context) const noexcept {
-  if (text.size() != mark_chars) return std::nullopt;
-  std::uint8_t bad = 0;
-  Bits bits;
-  bits.owner = read_40_bits(text.substr(0, chars_of_40_bits), bad);
-  bits.handle = read_40_bits(text.substr(chars_of_40_bits, chars_of_40_bits), bad);
-  bits.mac = read_40_bits(text.substr(2 * chars_of_40_bits), bad);
-  if (bad != 0 || bits.owner >> 37 != version) return std::nullopt;
+std::optional<OwnerMark> MarkKeys::read(std::string_view text) noexcept {
+  const auto bits = bits_of(text);
+  return bits ? std::optional{owner_of(*bits)} : std::nullopt;
+}
 
-  const std::uint64_t key_id = bits.owner >> 35 & 3;
+std::optional<OwnerMark> MarkKeys::open(MarkKind kind, std::string_view text, std::string_view context) const noexcept {
+  const auto bits = bits_of(text);
+  if (!bits) return std::nullopt;
+  const std::uint64_t key_id = bits->owner >> 35 & 3;
   const auto made_with = [&](const MarkKey& key) {
-    return key.id == key_id && (mac_of(key, kind, bits, context) ^ bits.mac) == 0;  // one word: no early end
+    return key.id == key_id && (mac_of(key, kind, *bits, context) ^ bits->mac) == 0;  // one word: no early end
   };
   if (!made_with(current_) && !(previous_ && made_with(*previous_))) return std::nullopt;
-
-  return OwnerMark{static_cast<std::uint16_t>(bits.owner >> 21 & OwnerMark::member_max),
-                   static_cast<std::uint32_t>(bits.owner & OwnerMark::epoch_max), bits.handle};
+  return owner_of(*bits);
 }
 
 }  // namespace sipfarm::sip

@@ -50,6 +50,8 @@ class MarkKeys {
   std::array<char, mark_chars> mint(MarkKind kind, const OwnerMark& mark, std::string_view context) const noexcept;
   void append(std::string& out, MarkKind kind, const OwnerMark& mark, std::string_view context) const;
 
+  /// What a mark says, proven by nobody.
+  static std::optional<OwnerMark> read(std::string_view text) noexcept;
   /// Nothing when `text` is not 24 characters of base32, its version or key is unknown, or its MAC is wrong for this
   /// kind and context.
   std::optional<OwnerMark> open(MarkKind kind, std::string_view text, std::string_view context) const noexcept;

@@ -290,6 +290,9 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
       transactions_.transport_failed(message.claim, now_ms, out, fired_);
       tell(fired_, now_ms, out);
       return;
+    case Kind::undelivered:
+      fail_undelivered(message.claim, message.hop, message.bytes, now_ms, out);
+      return;
     case Kind::sync:
       if (message.epoch == core_.config.epoch) hear_sync({from, message.sender_epoch}, now_ms, out);
       return;
