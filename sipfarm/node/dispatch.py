@@ -204,7 +204,7 @@ class Dispatcher:
     def _note_sender(self, request: Message, standing: Standing) -> None:
         """Tell the engine what a request has shown of its sender."""
         if standing is _PROVEN:
-            self._engine.prove(request.hop, self._clock.now_ms())
+            self._engine.prove(request.hop, self._clock.now_ms(), self._driver.out)
         elif standing in FAULTS:
             fault, now_ms = FAULTS[standing], self._clock.now_ms()
             self._engine.blame(request.hop, fault, now_ms, self._driver.out)

@@ -27,6 +27,7 @@ KINDS: Final[tuple[str, ...]] = (
     "failed",
     "sync",
     "synced",
+    "sender",
 )
 AT_REST: Final = (
     "server_transactions",

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sipfarm.admin.views import BanView
+from sipfarm.admin.bodies import RolesBody
+from sipfarm.admin.views import BanView, MemberView
 from sipfarm.base.net import HostPort
 from sipfarm.testing.balancer import PacketBalancer
 from sipfarm.testing.flooding import Flood, dropped, memory_bytes
@@ -53,6 +54,17 @@ def member(start_farm: Callable[..., RealFarm]) -> RealFarm:
 def guarded(start_farm: Callable[..., RealFarm]) -> RealFarm:
     """One member that protects itself from everybody."""
     return start_farm(at_rest=True, members=1, protect=GUARDED)
+
+
+@pytest.fixture(scope="module")
+def parted(start_farm: Callable[..., RealFarm]) -> RealFarm:
+    """One member receives all, and protects itself from everybody; another does the work."""
+    started = start_farm(at_rest=True, members=2, protect=GUARDED)
+    started.wait_for({"m1": "ready", "m2": "ready"}, 20.0)
+    for name, roles in {"m2": ("pbx", "media"), "m1": ("edge",)}.items():
+        path = f"/api/v1/members/{name}/roles"
+        started.admin("m1").post(path, MemberView, RolesBody(roles=roles))
+    return started
 
 
 class Trap(UdpLink):
@@ -462,3 +474,22 @@ def test_forged_sources_get_no_phone_banned(guarded: RealFarm) -> None:
         assert guarded.total("sipfarm_sip_bans") == bans
         assert bob.register().status == 200
     forger.close()
+
+
+def test_where_packets_arrive_it_is_known_who_is_a_phone_and_who_guesses(parted: RealFarm) -> None:
+    """Though another member judges the passwords."""
+    attacker = UdpLink(parted.untrusted(3, 6060), parted.listen)
+    with (
+        phone_of(parted, "bob", 3) as bob,
+        PlainPhone(parted.untrusted(4), parted.listen) as phone,
+    ):
+        assert bob.register().status == 200
+        for number in range(FAULTS_MAX):
+            guess(attacker, phone, number)
+        parted.process.wait_for_line(rf"source_banned.*{parted.untrusted(3).host}")
+        assert not is_answered(attacker, phone)
+        assert bob.register().status == 200
+        assert bob.options().status == 200
+    attacker.close()
+    bans = {name: parted.metrics(name)["sipfarm_sip_bans"] for name in parted.names}
+    assert bans == {"m1": 1, "m2": 0}

@@ -17,6 +17,10 @@ sip::EngineConfig config() {
   out.media = net::Address::parse("192.0.2.100", 0).value();
   out.waiting_max = 8;
   out.directory_max = 64;
+  out.protect.enabled = true;
+  out.protect.faults_max = 2;
+  out.protect.sources_max = 4;
+  out.protect.flows_max = 4;
   return out;
 }
 

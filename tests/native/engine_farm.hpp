@@ -11,10 +11,11 @@ namespace sipfarm::tests {
 /// Three members; frames go from one to the other when run() is called, unless the link is cut.
 class Farm {
  public:
-  Farm() {
+  explicit Farm(const sip::ProtectConfig& protect = {}) {
     for (std::uint16_t number = 1; number <= 3; ++number) {
       sip::EngineConfig config = Bench::config(number);
       config.epoch = 10;
+      config.protect = protect;
       members_.push_back(std::make_unique<Bench>(std::move(config)));
     }
     view({1, 2, 3});

@@ -22,11 +22,12 @@ sip::BusMessage full(Kind kind) {
   message.claim = UINT64_MAX - 1;
   message.merge = UINT64_MAX - 2;
   message.hop = {net::Address::parse("[2001:db8::1]", 65'535).value(), UINT32_MAX, 9, 3, net::Transport::wss};
+  message.fault = sip::Fault::foreign;
   message.bytes = "OPTIONS sip:a SIP/2.0\r\n\r\n";
   return message;
 }
 
-constexpr Kind kinds[] = {Kind::packet, Kind::lookup, Kind::claim, Kind::claimed, Kind::note, Kind::send, Kind::failed, Kind::sync, Kind::synced, Kind::undelivered};
+constexpr Kind kinds[] = {Kind::packet, Kind::lookup, Kind::claim, Kind::claimed, Kind::note, Kind::send, Kind::failed, Kind::sync, Kind::synced, Kind::undelivered, Kind::sender};
 
 }  // namespace
 
@@ -65,6 +66,21 @@ TEST_CASE("a packet keeps its hop, IPv4 and IPv6, and its bytes of any length") 
       CHECK(read->hops == 2);
     }
   }
+}
+
+TEST_CASE("what a sender has shown is good credentials or a fault that there is") {
+  sip::BusMessage message = full(Kind::sender);
+  message.fault = std::nullopt;
+  std::string payload;
+  sip::append_bus_message(payload, message);
+  net::MsgpackReader reader{payload};
+  const auto read = sip::read_bus_message(reader);
+  REQUIRE(read);
+  CHECK(!read->fault);
+  CHECK(read->hop == message.hop);
+  payload.back() = static_cast<char>(sip::fault_names.size() + 1);
+  net::MsgpackReader unknown{payload};
+  CHECK_FALSE(sip::read_bus_message(unknown));
 }
 
 TEST_CASE("a message cut anywhere, of another kind or with another count is nothing") {

@@ -202,7 +202,7 @@ TEST_CASE("a flood is held off, while calls that stand and proven phones go on")
   bench.receive(bob, reply(bench.take("BYE sip:bob@"), "200 OK"));
   bench.take("SIP/2.0 200");
   bench.take_event(EventKind::call);
-  bench.engine.prove(alice, bench.now_ms);
+  bench.act([&](Engine& e, std::int64_t now, Output& out) { e.prove(alice, now, out); });
   refuse(bench);
   for (int i = 0; i < 100; ++i) bench.receive(alice, numbered(i).text());
   CHECK(bench.events.size() == 100);

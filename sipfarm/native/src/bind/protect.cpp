@@ -62,7 +62,7 @@ void bind_protection(nb::module_& module) {
 }
 
 void bind_protection(nb::class_<Engine>& engine) {
-  engine.def("prove", &Engine::prove, nb::arg("source"), nb::arg("now_ms"))
+  engine.def("prove", &Engine::prove, nb::arg("source"), nb::arg("now_ms"), nb::arg("out"))
       .def("blame", &blame, nb::arg("source"), nb::arg("fault"), nb::arg("now_ms"), nb::arg("out"))
       .def("bans", &bans_of, nb::arg("now_ms"), "(address, the ms it has left, fault) of each that is banned.")
       .def("unban", &unban, nb::arg("address"), nb::arg("now_ms"));

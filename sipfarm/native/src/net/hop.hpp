@@ -31,6 +31,7 @@ struct Hop {
   std::uint16_t member = 0;  // who received it or holds the connection; 0: this member
   std::uint16_t local = 0;   // index of the listening point
   Transport transport = Transport::udp;
+  std::uint16_t passed_on_by = 0;  // who took it off the wire, and judges its source; 0: this member
 
   friend bool operator==(const Hop&, const Hop&) = default;
 };

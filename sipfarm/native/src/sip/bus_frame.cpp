@@ -101,6 +101,11 @@ void append_bus_message(std::string& out, const BusMessage& message) {
       writer.uint(message.epoch);
       if (message.kind == Kind::sync) writer.uint(message.sender_epoch);
       break;
+    case Kind::sender:
+      begin(hop_fields + 1);
+      append_hop(writer, message.hop);
+      writer.uint(message.fault ? static_cast<std::uint64_t>(*message.fault) + 1 : 0);
+      break;
   }
 }
 
@@ -109,7 +114,7 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
   constexpr std::uint64_t any = UINT64_MAX;
   const auto count = reader.array();
   std::uint64_t kind = 0;
-  if (!count || !read_uint(reader, static_cast<std::uint64_t>(Kind::undelivered), kind)) return std::nullopt;
+  if (!count || !read_uint(reader, static_cast<std::uint64_t>(Kind::sender), kind)) return std::nullopt;
   BusMessage message;
   message.kind = static_cast<Kind>(kind);
   std::uint64_t value = 0;
@@ -159,6 +164,10 @@ std::optional<BusMessage> read_bus_message(net::MsgpackReader& reader) noexcept 
       if (message.kind == Kind::synced) return message;
       if (!read_uint(reader, 0xffff'ffff, value)) return std::nullopt;
       message.sender_epoch = static_cast<std::uint32_t>(value);
+      return message;
+    case Kind::sender:
+      if (*count != hop_fields + 2 || !read_hop(reader, message.hop) || !read_uint(reader, fault_names.size(), value)) return std::nullopt;
+      if (value != 0) message.fault = static_cast<Fault>(value - 1);
       return message;
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 
 #include "net/hop.hpp"
 #include "net/msgpack.hpp"
+#include "sip/protect.hpp"
 
 namespace sipfarm::sip {
 
@@ -22,7 +23,8 @@ struct BusMessage {
     failed,   // claim (transaction): that could not be sent
     sync,     // epoch, sender_epoch: the sender has told the receiver, each by its epoch, every note that it is home of or holds the copy of
     synced,   // epoch: the answer, with the epoch of the one that synced
-    undelivered  // hop, bytes, claim (transaction): a datagram of the receiver's that an ICMP error quotes
+    undelivered,  // hop, bytes, claim (transaction): a datagram of the receiver's that an ICMP error quotes
+    sender    // hop, fault: what a request that the receiver passed on has shown of its sender; no fault: good credentials
   };
   Kind kind = Kind::packet;
   bool settled = false;  // the receiver is the owner: no more looking up
@@ -34,6 +36,7 @@ struct BusMessage {
   std::uint64_t key = 0;
   std::uint64_t claim = 0;
   std::uint64_t merge = 0;  // the request, by whichever way it came; 0: it is no INVITE that may have come by several
+  std::optional<Fault> fault;
   net::Hop hop;
   std::string_view bytes;
 };

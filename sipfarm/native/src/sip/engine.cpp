@@ -83,14 +83,32 @@ std::optional<Fate> Engine::held_off(const Arrival& arrival, std::int64_t now_ms
   return core_.drop(admission == Admission::banned ? Drop::banned : Drop::over_rate);
 }
 
+void Engine::prove(const net::Hop& source, std::int64_t now_ms, Output& out) {
+  protect_.prove(source, now_ms);
+  if (source.passed_on_by != 0) tell_of_sender(source, std::nullopt, out);
+}
+
 void Engine::blame(const net::Hop& source, Fault fault, std::int64_t now_ms, Output& out) {
   constexpr std::int64_t told_each_us = 100'000;
+  if (source.passed_on_by != 0) {
+    if (fault == Fault::credentials) protect_.disprove(source);
+    return tell_of_sender(source, fault, out);
+  }
   if (!protect_.fault(source, fault, now_ms) || !bans_told_.fill(now_ms * 1'000, told_each_us, 10 * told_each_us)) return;
   Event event;
   event.kind = EventKind::banned;
   event.hop = source;
   event.text = fault_names[static_cast<std::size_t>(fault)];
   out.events.push_back(std::move(event));
+}
+
+void Engine::tell_of_sender(const net::Hop& source, std::optional<Fault> fault, Output& out) {
+  if (!core_.config.protect.enabled || view_.find(source.passed_on_by) == nullptr) return;
+  BusMessage message;
+  message.kind = BusMessage::Kind::sender;
+  message.hop = source;
+  message.fault = fault;
+  tell_member(source.passed_on_by, message, out);
 }
 
 Fate Engine::answer_malformed(const Message& request, const Arrival& arrival, std::int64_t now_ms, Output& out) {

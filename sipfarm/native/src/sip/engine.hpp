@@ -93,8 +93,8 @@ class Engine {
   void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
 
   // who may begin new work
-  /// The sender has shown good credentials, or what Python has against it.
-  void prove(const net::Hop& source, std::int64_t now_ms) noexcept { protect_.prove(source, now_ms); }
+  /// The sender has shown good credentials, or what Python has against it. Who passed its request on is told: it judges what comes from there.
+  void prove(const net::Hop& source, std::int64_t now_ms, Output& out);
   void blame(const net::Hop& source, Fault fault, std::int64_t now_ms, Output& out);
   Protect& protect() noexcept { return protect_; }
 
@@ -155,6 +155,7 @@ class Engine {
   Fate open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
   /// The fate of what begins something new and is held off by its source; nothing where it is admitted.
   std::optional<Fate> held_off(const Arrival& arrival, std::int64_t now_ms) noexcept;
+  void tell_of_sender(const net::Hop& source, std::optional<Fault> fault, Output& out);
   Fate refuse(const Message& request, const net::Hop& source, const Answer& answer, Drop why, Output& out);
   bool has_room() const noexcept { return core_.messages.bytes() < core_.config.messages_bytes_max; }
   Fate answer_malformed(const Message& request, const Arrival& arrival, std::int64_t now_ms, Output& out);

@@ -266,6 +266,7 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
   switch (message.kind) {
     case Kind::packet:
     case Kind::lookup: {
+      arrival.hop.passed_on_by = from;
       const std::size_t record = out.came(from, arrival.hop, message.bytes);
       out.became(record, receive_sip(message.bytes, arrival, now_ms, out));
       return;
@@ -301,6 +302,10 @@ void Engine::receive_bus_message(std::uint16_t from, const BusMessage& message, 
       if (peer != peers_.end() && peer->second.epoch == message.epoch) peer->second.told = true;
       return;
     }
+    case Kind::sender:
+      if (message.fault) return blame(message.hop, *message.fault, now_ms, out);
+      prove(message.hop, now_ms, out);
+      return;
   }
 }
 

@@ -136,15 +136,20 @@ void Protect::prove(const net::Hop& source, std::int64_t now_ms) noexcept {
   if (config_.unproven_total_per_s != 0) total_.take_back(2 * second_us / config_.unproven_total_per_s);
 }
 
+void Protect::disprove(const net::Hop& source) noexcept {
+  if (!config_.enabled) return;
+  const std::uint64_t fingerprint = fingerprint_of(source);
+  for (Flow& flow : places_of(fingerprint)) {
+    if (flow.fingerprint == fingerprint) flow = {};
+  }
+}
+
 bool Protect::fault(const net::Hop& source, Fault fault, std::int64_t now_ms) noexcept {
   if (!config_.enabled || is_exempt(source.remote)) return false;
   // Whoever answers a nonce of ours, or holds a connection, is there; a datagram may come from anybody.
   const bool is_there = fault == Fault::credentials || net::is_reliable(source.transport);
   if (fault == Fault::credentials) {
-    const std::uint64_t fingerprint = fingerprint_of(source);
-    for (Flow& flow : places_of(fingerprint)) {
-      if (flow.fingerprint == fingerprint) flow = {};
-    }
+    disprove(source);
   } else if (is_proven(source, now_ms)) {
     return false;
   }

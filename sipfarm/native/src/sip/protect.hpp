@@ -75,6 +75,8 @@ class Protect {
   bool is_banned(const net::Hop& source, std::int64_t now_ms) noexcept;
   /// The sender has shown good credentials.
   void prove(const net::Hop& source, std::int64_t now_ms) noexcept;
+  /// It has shown bad ones.
+  void disprove(const net::Hop& source) noexcept;
   /// True: the address is banned from now on.
   bool fault(const net::Hop& source, Fault fault, std::int64_t now_ms) noexcept;
 
