@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sipfarm.base.clock import Clock
@@ -13,7 +12,7 @@ from sipfarm.base.errors import CapacityError
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
 from sipfarm.native import Engine, Event, EventKind, Hop, Message, Output
 from sipfarm.node.forwarding import Forwarding
-from sipfarm.node.media_path import media_path
+from sipfarm.node.media_path import network_of_caller
 from sipfarm.node.task_calls import TaskCalls, TaskTable
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.location import Locations
@@ -212,13 +211,14 @@ class Dispatcher:
     def _carry_out(self, request: Message, judged: Judged[Decision]) -> None:
         users, decision = self._users, judged.result
         self._note_sender(request, judged.standing)
-        if isinstance(decision, Forward) and decision.media == "auto":
-            path = media_path(request, decision)
-            decision = msgspec.structs.replace(decision, media=path)
         if not isinstance(decision, HandToTask):
-            now_ms = self._clock.now_ms()
+            asks = isinstance(decision, Forward) and decision.media == "auto"
             again = users.forwarding.carry_out(
-                request.transaction, decision, now_ms, stateless=judged.is_of_stranger
+                request.transaction,
+                decision,
+                self._clock.now_ms(),
+                stateless=judged.is_of_stranger,
+                caller=network_of_caller(request) if asks else None,
             )
             self._find_again(again)
             return

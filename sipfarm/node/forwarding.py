@@ -10,7 +10,14 @@ from msgspec.structs import replace
 from sipfarm.base.net import Listen
 from sipfarm.base.records import Binding
 from sipfarm.native import Engine, Hop, Output
-from sipfarm.node.reconnection import LostCall, Reconnections, ReconnectionSettings, flow_of
+from sipfarm.node.media_path import Network, media_path
+from sipfarm.node.reconnection import (
+    ForwardedRequest,
+    LostCall,
+    Reconnections,
+    ReconnectionSettings,
+    flow_of,
+)
 from sipfarm.signaling.policy import targets_of
 from sipfarm.signaling.reply import Reply
 from sipfarm.signaling.routing import Answer, Decision, Forward, Redirect, Reject, Step, Target
@@ -37,7 +44,7 @@ class _Branch(msgspec.Struct, frozen=True):
 class _UnderWay(msgspec.Struct, frozen=True):
     """A step under way, and what follows it."""
 
-    forward: Forward
+    request: ForwardedRequest
     branches: tuple[_Branch, ...]
     timeout_ms: int
     later: tuple[Step, ...]
@@ -47,6 +54,16 @@ class _UnderWay(msgspec.Struct, frozen=True):
     @property
     def uses_flows(self) -> bool:
         return any(branch.hop is not None and branch.target.flow for branch in self.branches)
+
+    @property
+    def is_relayed(self) -> bool:
+        """Mode "auto" looks at all that may answer: what was decided on, and what came since."""
+        forward = self.request.forward
+        if forward.media != "auto":
+            return forward.media == "relay"
+        flows = [flow for branch in self.branches for flow in (branch.target, *branch.others)]
+        decided = [target for step in forward.steps for target in step.targets]
+        return media_path(self.request.caller, (*decided, *flows)) == "relay"
 
 
 class Forwarding:
@@ -75,16 +92,23 @@ class Forwarding:
         return len(self._under_way)
 
     def carry_out(
-        self, transaction: int, decision: Decision, now_ms: int, *, stateless: bool = False
+        self,
+        transaction: int,
+        decision: Decision,
+        now_ms: int,
+        *,
+        stateless: bool = False,
+        caller: Network | None = None,
     ) -> frozenset[str]:
-        """Any decision but HandToTask; an answer `stateless` leaves no transaction. Returned are
-        the AORs to tell `registered` of, as they are in the store: what is known of them here has
-        proved stale.
+        """Any decision but HandToTask; an answer `stateless` leaves no transaction. Mode "auto"
+        needs the `caller`. Returned are the AORs to tell `registered` of, as they are in the
+        store: what is known of them here has proved stale.
         """
         match decision:
             case Forward():
-                if not self._go_on(transaction, decision, decision.steps, now_ms):
-                    return self._lose(_lost(transaction, decision), now_ms)
+                request = ForwardedRequest(transaction, decision, caller)
+                if not self._go_on(request, decision.steps, now_ms):
+                    return self._lose(_lost(request), now_ms)
             case Reject(status, reason, headers):
                 reply = Reply(status, reason, headers)
                 self.reply(transaction, reply, now_ms, stateless=stateless)
@@ -136,13 +160,13 @@ class Forwarding:
         tried = step.tried | {flow_of(branch.target) for branch in dead}
         again = [other for branch in dead if (other := self._branch(branch.others)) is not None]
         if again:
-            more = _UnderWay(step.forward, tuple(again), step.timeout_ms, step.later, tried)
-            self._fork(transaction, more, now_ms)
-        elif not self._go_on(transaction, step.forward, step.later, now_ms):
+            more = _UnderWay(step.request, tuple(again), step.timeout_ms, step.later, tried)
+            self._fork(more, now_ms)
+        elif not self._go_on(step.request, step.later, now_ms):
             if status != FLOW_FAILED:  # somebody has answered, or might have
                 self._engine.finish(transaction, now_ms, self._out)
                 return frozenset()
-            return self._lose(_lost(transaction, step.forward, tried), now_ms)
+            return self._lose(_lost(step.request, tried), now_ms)
         return frozenset()
 
     def registered(self, aor: str, bindings: Iterable[Binding], now_ms: int) -> None:
@@ -156,7 +180,7 @@ class Forwarding:
             ]
             fresh = tuple([left for target in found if (left := _without(target, lost.tried))])
             again = (Step(fresh[:BRANCHES_MAX], lost.timeout_ms),)
-            if self._go_on(lost.transaction, lost.forward, again, now_ms):
+            if self._go_on(lost.request, again, now_ms):
                 self.reconnections.going_on(lost.transaction)
 
     def next_deadline_ms(self) -> int | None:
@@ -183,35 +207,31 @@ class Forwarding:
         self._engine.finish(transaction, now_ms, self._out)
         self.reply(transaction, Reply(480), now_ms)
 
-    def _go_on(
-        self, transaction: int, forward: Forward, steps: tuple[Step, ...], now_ms: int
-    ) -> bool:
+    def _go_on(self, request: ForwardedRequest, steps: tuple[Step, ...], now_ms: int) -> bool:
         """Begin the next step that has a target which can be reached; false if none has."""
         for index, step in enumerate(steps):
             found = [self._branch((target, *target.others)) for target in step.targets]
             branches = tuple([branch for branch in found if branch is not None])
             if branches:
                 later = steps[index + 1 :]
-                self._fork(
-                    transaction, _UnderWay(forward, branches, step.timeout_ms, later), now_ms
-                )
+                self._fork(_UnderWay(request, branches, step.timeout_ms, later), now_ms)
                 return True
         return False
 
-    def _fork(self, transaction: int, step: _UnderWay, now_ms: int) -> None:
+    def _fork(self, step: _UnderWay, now_ms: int) -> None:
+        transaction, forward = step.request.transaction, step.request.forward
         more = bool(step.later) or step.uses_flows
         if more:
             self._under_way[transaction] = step
             if len(self._under_way) > SERIAL_FORKS_MAX:
                 self._under_way.popitem(last=False)
-        forward = step.forward
         self._engine.forward(
             transaction,
             [
                 (branch.target.uri, ", ".join(branch.target.route), branch.hop)
                 for branch in step.branches
             ],
-            forward.media != "direct",
+            step.is_relayed,
             forward.record_route,
             more,
             step.timeout_ms,
@@ -257,10 +277,11 @@ def _local_key(transport: str, host: str) -> str:
     return f"{transport}6" if ":" in host else transport
 
 
-def _lost(transaction: int, forward: Forward, tried: frozenset[str] = frozenset()) -> LostCall:
+def _lost(request: ForwardedRequest, tried: frozenset[str] = frozenset()) -> LostCall:
     """A request no flow of whose targets is there."""
-    targets = tuple([target for step in forward.steps for target in step.targets])
-    return LostCall(transaction, forward, targets, forward.steps[-1].timeout_ms, tried)
+    steps = request.forward.steps
+    targets = tuple([target for step in steps for target in step.targets])
+    return LostCall(request, targets, steps[-1].timeout_ms, tried)
 
 
 def _without(target: Target, tried: frozenset[str]) -> Target | None:

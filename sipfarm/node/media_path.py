@@ -11,11 +11,12 @@ from typing import Final, Literal, Protocol
 
 from sipfarm.media.sdp import SdpError, parse_sdp
 from sipfarm.native import Uri
-from sipfarm.signaling.routing import Forward, Target
+from sipfarm.signaling.routing import Target
 
 PRIVATE_PREFIX: Final = {4: 24, 6: 64}
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network | tuple[int, str]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network | tuple[int, str]
+"""Of a phone that no NAT stands before."""
 
 
 class _Source(Protocol):
@@ -32,14 +33,10 @@ class Offer(Protocol):
     def hop(self) -> _Source: ...
 
 
-def media_path(invite: Offer, forward: Forward) -> Literal["relay", "direct"]:
-    """What mode "auto" comes to for this call, whichever target answers."""
-    caller = _network_of_offer(invite)
-    if caller is None:
+def media_path(caller: Network | None, targets: Iterable[Target]) -> Literal["relay", "direct"]:
+    """What mode "auto" comes to for a call, whichever target answers."""
+    if caller is None or any(_network_of_target(flow) != caller for flow in _flows(targets)):
         return "relay"
-    for step in forward.steps:
-        if any(_network_of_target(flow) != caller for flow in _flows(step.targets)):
-            return "relay"
     return "direct"
 
 
@@ -49,7 +46,8 @@ def _flows(targets: Iterable[Target]) -> Iterable[Target]:
         yield from target.others
 
 
-def _network_of_offer(invite: Offer) -> _Network | None:
+def network_of_caller(invite: Offer) -> Network | None:
+    """Nothing where it cannot be told."""
     try:
         description = parse_sdp(invite.body)
     except SdpError:
@@ -65,7 +63,7 @@ def _network_of_offer(invite: Offer) -> _Network | None:
     return _network(invite.hop.host)
 
 
-def _network_of_target(target: Target) -> _Network | None:
+def _network_of_target(target: Target) -> Network | None:
     if target.route:
         return None
     try:
@@ -79,7 +77,7 @@ def _network_of_target(target: Target) -> _Network | None:
     return _network(host)
 
 
-def _network(host: str) -> _Network | None:
+def _network(host: str) -> Network | None:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:

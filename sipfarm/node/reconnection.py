@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from sipfarm.node.media_path import Network
 from sipfarm.signaling.routing import Forward, Target
 
 WAIT_MS: Final = 5_000
@@ -18,17 +19,29 @@ class ReconnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     waiting_max: int = WAITING_MAX
 
 
-class LostCall(msgspec.Struct, frozen=True):
-    """A request none of whose targets can be reached now."""
+class ForwardedRequest(msgspec.Struct, frozen=True):
+    """A request, and where it is to go."""
 
     transaction: int
     forward: Forward
+    caller: Network | None = None
+    """Whose media may go direct to phones of the same network (mode "auto")."""
+
+
+class LostCall(msgspec.Struct, frozen=True):
+    """A request none of whose targets can be reached now."""
+
+    request: ForwardedRequest
     targets: tuple[Target, ...]
     """What was lost."""
     timeout_ms: int
     """Of the step that they were tried in."""
     tried: frozenset[str] = frozenset()
     """Flows that have proved dead (`flow_of`): none of them is tried again."""
+
+    @property
+    def transaction(self) -> int:
+        return self.request.transaction
 
     @property
     def aors(self) -> frozenset[str]:

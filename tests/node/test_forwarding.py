@@ -1,19 +1,27 @@
 """Decisions carried out by the engine: which flow of a phone is tried, and which one after it."""
 
+import re
+
 import pytest
 
 from sipfarm.base.net import HostPort, Listen, Transport
 from sipfarm.base.records import Binding
 from sipfarm.native import Batch, Engine, EventKind, Hop, Message, Output, PortPool
 from sipfarm.node.forwarding import Forwarding, locals_of
+from sipfarm.node.media_path import network_of_caller
 from sipfarm.node.reconnection import ReconnectionSettings
-from sipfarm.signaling.routing import Forward, Step, Target
+from sipfarm.signaling.routing import Forward, MediaMode, Step, Target
 
 KEY = bytes(range(16))
 BOB = "sip:bob@example.test"
 WAIT_MS = 5_000
 WAITING_MAX = 2
 PHONE = "ws:192.0.2.7:40000"
+OFFER = (
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    "m=audio 4000 RTP/AVP 0\r\n"
+)
+RELAY = "127.0.0.1"
 OWN, OTHER, DEAD = 1, 2, 3
 """Numbers of members: this one, one that lives, one that does not."""
 
@@ -22,14 +30,17 @@ LISTENS = [("udp", 5060), ("tcp", 5060), ("ws", 8080)]
 
 
 def engine_of(member: int) -> Engine:
+    ports = PortPool()
+    for port in range(20_000, 20_020, 2):
+        ports.add(port)
     engine = Engine(
-        PortPool(),
+        ports,
         listens=[(Hop(kind, "127.0.0.1", port), "farm.test", port) for kind, port in LISTENS],
         member=member,
         epoch=1,
         mark_key=KEY,
         transaction_key=KEY,
-        media="127.0.0.1",
+        media=RELAY,
         now_ms=0,
         claims=False,
     )
@@ -57,6 +68,8 @@ class Member:
         self.statuses: list[int] = []
         self.tried: list[tuple[int, int]] = []
         """(member, flow) of each INVITE that was written to a connection."""
+        self.offered: list[str] = []
+        """The address for media in each of them."""
         self._sent: dict[int, tuple[int, int, Hop, bytes]] = {}
 
     def holder_of(self, number: int, epoch: int, flow: int) -> int | None:
@@ -67,25 +80,30 @@ class Member:
     def flow(self, flow: int, member: int = OWN, others: tuple[Target, ...] = ()) -> Target:
         """A binding over a connection of a member."""
         mark = engine_of(member).mint_flow(flow, PHONE)
-        uri = "sip:bob@phone.invalid;transport=ws"
+        uri = "sip:bob@192.0.2.7;transport=ws"
         return Target(uri, (), PHONE, mark, others=others, aor=BOB)
 
-    def forward(self, *targets: Target, later: tuple[Step, ...] = ()) -> int:
+    def forward(
+        self, *targets: Target, later: tuple[Step, ...] = (), media: MediaMode = "direct"
+    ) -> int:
         """Alice calls; the transaction of her INVITE."""
         steps = (Step(targets), *later)
         invite = self._invited()
-        decision = Forward(steps, media="direct")
-        self.looked_up += self.forwarding.carry_out(invite, decision, self.now_ms)
+        decision = Forward(steps, media=media)
+        self.looked_up += self.forwarding.carry_out(
+            invite.transaction, decision, self.now_ms, caller=network_of_caller(invite)
+        )
         self._settle()
-        return invite
+        return invite.transaction
 
-    def registers(self, *flows: tuple[int, int]) -> None:
+    def registers(self, *flows: tuple[int, int], phone: str = PHONE) -> None:
         """Bob's phone has these bindings now: (flow, member)."""
+        host = phone.split(":")[1]
         bindings = [
             Binding(
-                *(BOB, f"sip:bob@phone{flow}.invalid", f"{flow}", "reg", 1, 3_600_000),
-                received=PHONE,
-                flow=engine_of(member).mint_flow(flow, PHONE),
+                *(BOB, f"sip:bob@{host}:{5060 + flow}", f"{flow}", "reg", 1, 3_600_000),
+                received=phone,
+                flow=engine_of(member).mint_flow(flow, phone),
             )
             for flow, member in flows
         ]
@@ -129,19 +147,21 @@ class Member:
         self._receive(response, hop)
         self._settle()
 
-    def _invited(self) -> int:
+    def _invited(self) -> Message:
         self._calls += 1
-        self._receive(self._request("INVITE"), Hop("udp", "192.0.2.1", 5060))
+        self._receive(self._request("INVITE", OFFER), Hop("udp", "192.0.2.1", 5060))
         (event,) = self.out.take_events()
-        return event.id
+        assert event.message is not None
+        return event.message
 
-    def _request(self, method: str) -> str:
+    def _request(self, method: str, body: str = "") -> str:
         return (
             f"{method} sip:bob@example.test SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{self._calls}\r\n"
             "Max-Forwards: 70\r\nFrom: <sip:alice@example.test>;tag=1\r\n"
             f"To: <sip:bob@example.test>\r\nCall-ID: {self._calls}\r\nCSeq: 1 {method}\r\n"
-            "Contact: <sip:alice@192.0.2.1>\r\nContent-Length: 0\r\n\r\n"
+            "Contact: <sip:alice@192.0.2.1>\r\nContent-Type: application/sdp\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
 
     def _receive(self, wire: str, hop: Hop) -> None:
@@ -173,6 +193,8 @@ class Member:
             message = Message.parse(wire)
             if message.is_request and message.method == "INVITE":
                 self.tried.append((holder, hop.flow))
+                (connection,) = re.findall(r"(?m)^c=IN IP4 (\S+)\r$", message.body.decode())
+                self.offered.append(connection)
                 self._sent[hop.flow] = (holder, transaction, hop, wire)
             elif not message.is_request and message.status > 100 and message.method == "INVITE":
                 self.statuses.append(message.status)
@@ -254,6 +276,32 @@ def test_a_call_goes_on_to_the_flow_of_a_new_registration(
     member.answers(9, 200)
     assert member.statuses == [200]
     assert not len(member.forwarding.reconnections)
+
+
+@pytest.mark.parametrize(
+    ("phone", "offered"), [("ws:192.0.2.8:40000", "192.0.2.1"), ("ws:203.0.113.7:40000", RELAY)]
+)
+def test_media_go_by_the_relay_when_the_phone_comes_back_from_another_network(
+    member: Member, phone: str, offered: str
+) -> None:
+    member.forward(member.flow(7), media="auto")
+    assert member.offered == ["192.0.2.1"]
+    member.fails(7)
+    member.registers((8, OWN), phone=phone)
+    assert member.offered == ["192.0.2.1", offered]
+
+
+def test_media_that_are_to_go_direct_do_so_wherever_the_phone_is(member: Member) -> None:
+    member.forward(member.flow(7), media="direct")
+    member.fails(7)
+    member.registers((8, OWN), phone="ws:203.0.113.7:40000")
+    assert member.offered == ["192.0.2.1"] * 2
+
+
+def test_the_media_of_all_steps_go_the_way_that_one_of_them_needs(member: Member) -> None:
+    elsewhere = Target("sip:bob@203.0.113.7", (), "udp:203.0.113.7:5060")
+    member.forward(member.flow(7), later=(Step((elsewhere,)),), media="auto")
+    assert member.offered == [RELAY]
 
 
 def test_a_flow_that_has_proved_dead_is_not_tried_again(member: Member) -> None:

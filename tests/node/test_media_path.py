@@ -3,8 +3,8 @@
 import pytest
 
 from sipfarm.native import Hop
-from sipfarm.node.media_path import media_path
-from sipfarm.signaling.routing import Forward, Step, Target
+from sipfarm.node.media_path import media_path, network_of_caller
+from sipfarm.signaling.routing import Target
 
 
 class Invite:
@@ -55,31 +55,31 @@ PUBLIC, OTHER_PUBLIC = "8.8.8.8", "9.9.9.9"
 def test_media_go_direct_where_both_are_of_one_network(
     told: str, source: str, targets: list[Target], path: str
 ) -> None:
-    assert media_path(Invite(told, source), Forward((Step(tuple(targets)),))) == path
+    assert media_path(network_of_caller(Invite(told, source)), targets) == path
 
 
-def test_a_later_step_and_another_flow_count_too() -> None:
+def test_another_flow_counts_too() -> None:
     near, far = phone(OTHER_PUBLIC), phone("10.0.0.6")
-    invite = Invite(PUBLIC, PUBLIC)
-    assert media_path(invite, Forward((Step((near,)), Step((far,))))) == "relay"
-    by_flow = Target(near.uri, others=(far,))
-    assert media_path(invite, Forward((Step((by_flow,)),))) == "relay"
+    caller = network_of_caller(Invite(PUBLIC, PUBLIC))
+    assert media_path(caller, [Target(near.uri, others=(far,))]) == "relay"
+    assert media_path(caller, [Target(near.uri, others=(near,))]) == "direct"
 
 
 @pytest.mark.parametrize("body", [b"", b"v=0\r\nc=\xff\r\n", b"--boundary\r\n"])
 def test_an_offer_that_is_not_there_or_not_understood_is_relayed(body: bytes) -> None:
-    forward = Forward((Step((phone(OTHER_PUBLIC),)),))
-    assert media_path(Invite(PUBLIC, PUBLIC, body), forward) == "relay"
+    assert network_of_caller(Invite(PUBLIC, PUBLIC, body)) is None
+    assert media_path(None, [phone(OTHER_PUBLIC)]) == "relay"
 
 
 def test_a_call_behind_a_proxy_of_the_phones_own_is_relayed() -> None:
     behind = Target(f"sip:bob@{OTHER_PUBLIC}", ("<sip:proxy.test;lr>",))
-    assert media_path(Invite(PUBLIC, PUBLIC), Forward((Step((behind,)),))) == "relay"
+    assert media_path(network_of_caller(Invite(PUBLIC, PUBLIC)), [behind]) == "relay"
 
 
 def test_each_stream_of_an_offer_counts() -> None:
     body = Invite(PUBLIC, PUBLIC).body + b"m=video 4002 RTP/AVP 99\r\nc=IN IP4 10.0.0.1\r\n"
-    forward = Forward((Step((phone(OTHER_PUBLIC),)),))
-    assert media_path(Invite(PUBLIC, PUBLIC, body), forward) == "relay"
+    targets = [phone(OTHER_PUBLIC)]
+    assert media_path(network_of_caller(Invite(PUBLIC, PUBLIC, body)), targets) == "relay"
     refused = body.replace(b"video 4002", b"video 0")
-    assert media_path(Invite(PUBLIC, PUBLIC, refused), forward) == "direct"
+    told = network_of_caller(Invite(PUBLIC, PUBLIC, refused))
+    assert media_path(told, targets) == "direct"
