@@ -47,6 +47,8 @@ class RedisServer:
         """Start it with the data it had, and wait until it takes connections."""
         arguments = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--dir", str(self._directory), "--save", "", "--appendonly", "yes"]
+        # By default a write is put off, though answered, while the disk is slow.
+        arguments += ["--appendfsync", "no"]
         if self._cluster:
             arguments += ["--cluster-enabled", "yes", "--cluster-port", str(self.port + 1)]
         if self._replica_of is not None:

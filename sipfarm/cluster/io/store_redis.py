@@ -8,8 +8,9 @@ values.
 
 A hash expires by itself once everything in it is dead, so there is nothing to purge.
 
-Durability is the server's: `appendonly yes` loses at most the last second with the default
-`appendfsync everysec`; a failover to a replica loses what had not reached it.
+Durability is the server's: `appendonly yes` loses at most the last two seconds with the default
+`appendfsync everysec` (a slow disk puts even the write off), nothing with `always`; a failover to a
+replica loses what had not reached it.
 """
 
 import asyncio
