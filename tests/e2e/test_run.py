@@ -19,9 +19,16 @@ READY_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoFarm]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoFarm]:
     with DemoFarm(tmp_path_factory.mktemp("farm"), members=2) as running:
         yield running
+
+
+@pytest.fixture
+def farm(shared: DemoFarm) -> DemoFarm:
+    """Whole, whatever the test before did to it."""
+    shared.wait_whole()
+    return shared
 
 
 def options(farm: DemoFarm, transport: str, local_port: int, number: int) -> bytes:
@@ -152,7 +159,6 @@ def test_a_killed_member_is_started_again_under_a_new_incarnation(farm: DemoFarm
         )
 
     farm.wait_until(is_back, "m1 is back")
-    farm.wait_whole()
     page = farm.ask("/metrics").body.decode()
     assert re.search(r'sipfarm_member_restarts_total\{member="m1"\} [1-9]', page)
 
@@ -162,7 +168,6 @@ def test_a_member_whose_loop_is_silent_is_killed_and_started_again(farm: DemoFar
     mark = farm.child.line_count
     farm.child.wait_for_line(rf"member_silent.*pid={pid}", 10.0, after=max(mark - 1, 0))
     farm.wait_until(lambda: farm.pid_of("m2") != pid, "m2 is back")
-    farm.wait_whole()
     assert not alive(pid)
 
 
