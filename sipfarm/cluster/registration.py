@@ -13,7 +13,9 @@ from sipfarm.base.records import Binding, Record, RegisterOutcome, RegisterStatu
 from sipfarm.native import apply_register
 
 SUPERSEDED_MS: Final = 64_000  # as the native rules have them
+CLOSED_MS: Final = 5_000
 SUPERSEDED_MAX: Final = 32
+_CSEQ_MAX: Final = 2**31 - 1  # RFC 3261 §8.1.1.5
 
 
 class Superseded(Record, frozen=True):
@@ -22,7 +24,7 @@ class Superseded(Record, frozen=True):
     contact_key: str  # "*": any contact
     instance_id: str
     reg_id: int
-    call_id: str
+    call_id: str  # "": any
     cseq: int
     until_wall_ms: int
     removal: (
@@ -77,6 +79,13 @@ def live_bindings(registration: Registration, wall_ms: int) -> tuple[Binding, ..
     if len(live) > 1:
         live.sort(key=_by_q)
     return tuple(live)
+
+
+def closing(aor: str) -> RegisterUpdate:
+    """Takes the bindings of an account that is gone, and lets nobody bind its address-of-record for
+    CLOSED_MS: what a member is about to write that does not know yet must not stay.
+    """
+    return RegisterUpdate(aor, "", _CSEQ_MAX, wildcard=True)
 
 
 def register(stored: bytes | None, update: RegisterUpdate, wall_ms: int) -> Applied:

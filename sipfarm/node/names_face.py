@@ -1,5 +1,6 @@
 """The face of the farm's names: domains, accounts and applications, looked at and set."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Final, Protocol, TypeVar
@@ -7,17 +8,16 @@ from typing import Final, Protocol, TypeVar
 from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody
 from sipfarm.admin.face import Conflicts, NotThere, Unfit
 from sipfarm.admin.views import AccountView, ApplicationView, ChangeView, DomainView
-from sipfarm.base.records import Account, Application, Domain, DomainChange, RegisterUpdate
+from sipfarm.base.records import Account, Application, Domain, DomainChange
 from sipfarm.base.toml_values import function_name
 from sipfarm.cluster.io.store import NameConflict, Names, NoDomain, PasswordNeeded, Store
 from sipfarm.cluster.provision import ha1
+from sipfarm.cluster.registration import closing
 from sipfarm.provisioning import domain_name, phone_address, phone_number, taskless, user_name
 from sipfarm.signaling.registration import aor_of
 
 T = TypeVar("T")
 ACCOUNTS_TOGETHER: Final = 256
-REMOVED: Final = "account-removed"
-"""The Call-ID of the update that takes the bindings of an account away."""
 
 
 class Told(Protocol):
@@ -67,8 +67,9 @@ class NamesOfFarm:
         change = await self._changed(self._store.remove_domain(name))
         if not change.removed:
             raise NotThere(f"there is no domain {name}")
-        for aor in bound:
-            await self._unbind(aor)
+        for start in range(0, len(bound), ACCOUNTS_TOGETHER):
+            together = bound[start : start + ACCOUNTS_TOGETHER]
+            await asyncio.gather(*[self._unbind(aor) for aor in together])
         return change
 
     # --- accounts
@@ -100,6 +101,8 @@ class NamesOfFarm:
             numbers=tuple([_fit("numbers", phone_number, number) for number in body.numbers]),
             voicemail=body.voicemail,
         )
+        if await self._store.account(domain, name) is None:
+            await self._unbind_left_over(aor_of(account))
         return await self._changed(self._store.put_names(domain, [account], new=new))
 
     async def remove_account(self, domain: str, name: str) -> ChangeView:
@@ -169,11 +172,13 @@ class NamesOfFarm:
 
     async def _unbind(self, aor: str) -> None:
         """Who gets the name later must not inherit the phones of who had it."""
-        wall_ms = self._wall_ms()
-        if await self._store.bindings(aor, wall_ms):
-            update = RegisterUpdate(aor, f"{REMOVED}-{wall_ms}", 1, wildcard=True)
-            await self._store.register(update, wall_ms)
-            self._told.unbound(aor)
+        await self._store.register(closing(aor), self._wall_ms())
+        self._told.unbound(aor)
+
+    async def _unbind_left_over(self, aor: str) -> None:
+        """A removal may have broken off before its last step."""
+        if await self._store.bindings(aor, self._wall_ms()):
+            await self._unbind(aor)
 
     async def _shown(self, domain: Domain) -> DomainView:
         store = self._store

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from sipfarm.base.records import Binding, RegisterUpdate, Removal
 from sipfarm.cluster.registration import (
+    CLOSED_MS,
     SUPERSEDED_MAX,
     SUPERSEDED_MS,
     CorruptRecord,
     Registration,
+    closing,
     decode,
     encode,
     live_bindings,
@@ -139,6 +141,19 @@ def test_what_was_superseded_is_forgotten_after_a_while() -> None:
     farm = Farm()
     farm.take(remove("a", "x", 2))
     assert farm.take(add("a", "x", 1), at=NOW + SUPERSEDED_MS) == "applied"
+
+
+def test_an_address_of_record_that_is_closed_takes_nothing_for_a_while() -> None:
+    farm = Farm()
+    farm.take(add("a", "x", 1))
+    assert farm.take(closing(AOR)) == "applied"
+    for late in (add("a", "x", 2), add("a", "y", 1), add("b", "z", 2**31 - 1), remove("a", "x", 3)):
+        assert farm.take(late, at=NOW + CLOSED_MS - 1) == "out_of_order"
+    assert farm.contacts() == []
+    assert farm.take(closing(AOR), at=NOW + CLOSED_MS - 1) == "applied", "of the next account"
+    assert farm.take(add("a", "z", 1), at=NOW + CLOSED_MS) == "out_of_order"
+    assert farm.take(add("a", "z", 1), at=NOW + 2 * CLOSED_MS) == "applied"
+    assert farm.take(add("a", "x", 1), at=NOW + 2 * CLOSED_MS) == "out_of_order", "a duplicate"
 
 
 def test_what_is_remembered_is_bounded() -> None:

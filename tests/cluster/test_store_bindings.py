@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sipfarm.base.errors import UsageError
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
 from sipfarm.cluster.io.store import Store, open_store
-from sipfarm.cluster.registration import register
+from sipfarm.cluster.registration import CLOSED_MS, closing, register
 from sipfarm.testing.eventually import turn
 
 NOW = 1_000_000
@@ -68,6 +68,24 @@ def test_an_expired_binding_is_not_seen(use_store: UseStore) -> None:
         await store.register(add("sip:a@x", "c", "x", 1, expires=NOW + 1_000), NOW)
         assert len(await store.bindings("sip:a@x", NOW + 999)) == 1
         assert await store.bindings("sip:a@x", NOW + 1_000) == ()
+
+    use_store(body)
+
+
+def test_no_register_that_was_under_way_outlives_the_closing_of_its_address_of_record(
+    use_store: UseStore,
+) -> None:
+    """The account is removed while its phones register at other members."""
+
+    async def body(store: Store) -> None:
+        aor = "sip:a@x"
+        phones = [add(aor, f"c{n}", f"call{n}", 1) for n in range(16)]
+        updates = (*phones[:8], closing(aor), *phones[8:])
+        await asyncio.gather(*[store.register(update, NOW) for update in updates])
+        assert await store.bindings(aor, NOW) == ()
+        then = NOW + CLOSED_MS
+        assert (await store.register(add(aor, "new", "new", 1), then)).status == "applied"
+        assert [found.contact_key for found in await store.bindings(aor, then)] == ["new"]
 
     use_store(body)
 

@@ -12,6 +12,7 @@ from sipfarm.base.errors import SipfarmError
 from sipfarm.base.records import Binding, NumberTarget, RegisterUpdate, TargetKind
 from sipfarm.cluster.io.store import Store, open_store
 from sipfarm.cluster.provision import ha1
+from sipfarm.cluster.registration import CLOSED_MS
 from sipfarm.node.names_face import ACCOUNTS_TOGETHER, NamesOfFarm
 
 D = "d.test"
@@ -186,10 +187,28 @@ def test_who_gets_a_name_later_does_not_inherit_its_phones(
         await names.store.register(RegisterUpdate(aor, "x", 1, (phone,)), WALL_MS)
         if whole:
             await names.face.remove_domain(D)
+            await names.face.put_domain(D, DomainBody(), new=True)
         else:
             await names.face.remove_account(D, "alice")
         assert await names.store.bindings(aor, WALL_MS) == ()
-        assert names.told[-1] == aor
+        assert aor in names.told
+        await names.store.register(RegisterUpdate(aor, "x", 2, (phone,)), WALL_MS)  # under way
+        await names.face.put_account(D, "alice", PASSWORD, new=True)
+        assert await names.store.bindings(aor, WALL_MS) == ()
+
+    with_names(body)
+
+
+def test_nor_where_the_removal_broke_off(with_names: WithNames) -> None:
+    async def body(names: Names) -> None:
+        aor = "sip:alice@d.test"
+        phone = Binding(aor, "sip:a@192.0.2.1", "c", "x", 1, WALL_MS + 60_000)
+        await names.store.register(RegisterUpdate(aor, "x", 1, (phone,)), WALL_MS)
+        await names.face.put_account(D, "alice", PASSWORD, new=False)
+        assert await names.store.bindings(aor, WALL_MS) == ()
+        await names.store.register(RegisterUpdate(aor, "x", 2, (phone,)), WALL_MS + CLOSED_MS)
+        await names.face.put_account(D, "alice", AccountBody(numbers=("1001",)), new=False)
+        assert await names.store.bindings(aor, WALL_MS) == (phone,), "it was there already"
 
     with_names(body)
 

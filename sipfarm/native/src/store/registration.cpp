@@ -149,7 +149,7 @@ class AddressOfRecord {
   }
 
   Registered apply() {
-    const unsigned orders = orders_of_update();
+    const unsigned orders = is_closing() ? fresh : orders_of_update();
     if (orders >= stale || orders == (repeat | fresh)) return unchanged(RegisterStatus::out_of_order);
     if (orders == repeat) return unchanged(RegisterStatus::repeated);
     if (update_.contacts.empty() && update_.removals.empty() && !update_.wildcard) return unchanged(RegisterStatus::applied);
@@ -167,7 +167,8 @@ class AddressOfRecord {
  private:
   // --- how the update stands to what is known
 
-  bool is_of_update(const Superseded& mark) const noexcept { return mark.call_id == update_.call_id; }
+  bool is_closing() const noexcept { return update_.wildcard && update_.call_id.empty(); }
+  bool is_of_update(const Superseded& mark) const noexcept { return mark.call_id == update_.call_id || mark.call_id.empty(); }
 
   unsigned orders_of_update() const noexcept {
     unsigned orders = neutral;
@@ -248,7 +249,8 @@ class AddressOfRecord {
   void remember(const std::vector<Binding>& after) {
     const std::int64_t until_wall_ms = wall_ms_ + superseded_ms;
     for (const Contact& removal : update_.removals) superseded_.push_back({removal, update_.call_id, update_.cseq, until_wall_ms, true});
-    if (update_.wildcard) superseded_.push_back({{wildcard_key, {}, 0}, update_.call_id, update_.cseq, until_wall_ms, true});
+    const std::int64_t cleared_until_wall_ms = is_closing() ? wall_ms_ + closed_ms : until_wall_ms;
+    if (update_.wildcard) superseded_.push_back({{wildcard_key, {}, 0}, update_.call_id, update_.cseq, cleared_until_wall_ms, true});
     for (const Binding& old : bindings_) {
       const auto is_old = [&old](const Binding& binding) { return binding.record.data() == old.record.data(); };
       if (old.call_id == update_.call_id || std::any_of(after.begin(), after.end(), is_old)) continue;

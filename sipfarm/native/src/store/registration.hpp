@@ -12,9 +12,13 @@
 ///
 /// What a REGISTER removed or replaced is remembered for a while as (contact, Call-ID, CSeq), so that a late duplicate of an older REGISTER,
 /// arriving over any member, cannot bring it back.
+///
+/// An update without a Call-ID, of the farm's own, takes all bindings of an account that is gone and closes its address-of-record: for a while every
+/// REGISTER is out of order. For a member that has not heeded yet that the account is gone may be about to write one.
 namespace sipfarm::store {
 
 constexpr std::int64_t superseded_ms = 64'000;   // twice timer F: no retransmission lives longer (RFC 3261 §17.1.2.2)
+constexpr std::int64_t closed_ms = 5'000;        // a member heeds a change of names within a second; REGISTERs count by when they came
 constexpr std::size_t superseded_max = 32;       // for each address-of-record; the oldest are forgotten first
 
 enum class RegisterStatus : std::uint8_t {
