@@ -11,7 +11,9 @@ import redis
 
 from sipfarm.base.errors import StartError
 from sipfarm.base.records import Binding, Domain, RegisterUpdate
+from sipfarm.cluster.io.cells import CellKey, Put, Values, Verdict
 from sipfarm.cluster.io.store import Store, StoreUnavailable, open_store
+from sipfarm.cluster.io.store_redis import RedisBindings, open_redis
 from sipfarm.testing.eventually import turn
 from sipfarm.testing.ports import lease_ports
 from sipfarm.testing.redis_server import RedisServer
@@ -115,6 +117,69 @@ def test_a_server_that_hangs_is_waited_for_once_and_found_again(server: RedisSer
             server.child.send(signal.SIGCONT)
             async with asyncio.timeout(5):
                 await phone.until(store, accepted=True)
+
+    asyncio.run(body())
+
+
+def test_a_change_that_a_hanging_server_does_after_it_was_given_up_is_told(
+    server: RedisServer,
+) -> None:
+    """The server hangs between the reading and the writing."""
+    key = CellKey("registration", "sip:a@x", "")
+
+    def decide(values: Values) -> Verdict[None]:
+        server.child.send(signal.SIGSTOP)
+        return (Put(b"late"),), None
+
+    async def body() -> None:
+        late = asyncio.Event()
+        async with open_redis(server.url, farm="f", timeout_s=0.4) as cells:
+            with pytest.raises(StoreUnavailable):
+                await cells.transact((key,), decide, late.set)
+            assert not late.is_set()
+            server.child.send(signal.SIGCONT)
+            async with asyncio.timeout(5):
+                await late.wait()
+            assert await cells.read((key,)) == [b"late"]
+
+    asyncio.run(body())
+
+
+def test_a_change_that_is_answered_when_nobody_waits_any_more_is_told(server: RedisServer) -> None:
+    async def body() -> None:
+        decided, late = asyncio.Event(), asyncio.Event()
+
+        def decide(values: Values) -> Verdict[None]:
+            server.child.send(signal.SIGSTOP)
+            decided.set()
+            return (Put(b"late"),), None
+
+        async with open_redis(server.url, farm="f", timeout_s=5.0) as cells:
+            key = CellKey("registration", "sip:a@x", "")
+            changing = asyncio.ensure_future(cells.transact((key,), decide, late.set))
+            await decided.wait()
+            await turn(5)  # it is sent
+            changing.cancel()
+            await turn()
+            assert changing.cancelled()
+            assert not late.is_set()
+            server.child.send(signal.SIGCONT)
+            async with asyncio.timeout(4):
+                await late.wait()
+            assert await cells.read((key,)) == [b"late"]
+
+    asyncio.run(body())
+
+
+def test_only_what_was_given_up_is_told_late(server: RedisServer) -> None:
+    async def body() -> None:
+        told: list[str] = []
+        async with open_redis(server.url, farm="f", timeout_s=5.0) as cells:
+            bindings = RedisBindings(cells, told.append)
+            registering = [bindings.register(update(f"sip:{n}@x", 1), NOW) for n in range(5)]
+            outcomes = await asyncio.gather(*registering)
+            assert {outcome.status for outcome in outcomes} == {"applied"}
+        assert not told
 
     asyncio.run(body())
 

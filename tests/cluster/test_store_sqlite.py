@@ -122,6 +122,26 @@ def test_what_nobody_waits_for_any_more_is_not_written(path: Path) -> None:
     asyncio.run(body())
 
 
+def test_a_register_that_is_done_after_it_was_given_up_is_told(path: Path) -> None:
+    async def body() -> None:
+        told: list[str] = []
+        async with open_store(f"sqlite:{path}") as store:
+            store.tell_late(told.append)
+            assert (await store.register(update("sip:a@x", 1), NOW)).status == "applied"
+            given_up = store.register(update("sip:b@x", 1), NOW)
+            assert isinstance(given_up, asyncio.Future)
+            given_up.set_exception(StoreUnavailable("as the time limit does"))
+            with pytest.raises(StoreUnavailable):
+                await given_up
+            async with asyncio.timeout(5):
+                while not told:
+                    await turn()
+            assert told == ["sip:b@x"]
+            assert len(await store.bindings("sip:b@x", NOW)) == 1
+
+    asyncio.run(body())
+
+
 def test_a_queue_that_is_full_refuses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_worker, "QUEUED_MAX", 4)
 

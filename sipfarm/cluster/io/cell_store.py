@@ -53,12 +53,30 @@ _decode_int: Final = msgspec.msgpack.Decoder(int).decode
 Register: TypeAlias = Callable[[RegisterUpdate, int], Awaitable[RegisterOutcome]]
 
 
-class CellStore:
-    """Implements Store over any Cells. Bindings are cells too; `register` says who changes them."""
+class LateRegisters:
+    """Tells of addresses-of-record whose update was done after it had been given up."""
 
-    def __init__(self, cells: Cells, register: Register) -> None:
+    def __init__(self) -> None:
+        self._told: Callable[[str], None] | None = None
+
+    def __call__(self, aor: str) -> None:
+        if self._told is not None:
+            self._told(aor)
+
+    def tell(self, told: Callable[[str], None]) -> None:
+        """Whom to tell from now on."""
+        self._told = told
+
+
+class CellStore:
+    """Implements Store over any Cells. Bindings are cells too; `register` says who changes them,
+    and tells `late` of what it has given up.
+    """
+
+    def __init__(self, cells: Cells, register: Register, late: LateRegisters) -> None:
         self._cells = cells
         self._register = register
+        self.tell_late = late.tell
 
     # --- bindings
 
@@ -346,19 +364,6 @@ class CellStore:
 
     async def purge(self, wall_ms: int, limit: int) -> int:
         return await self._cells.purge(wall_ms, limit)
-
-
-def register_in_cells(
-    cells: Cells, update: RegisterUpdate, wall_ms: int
-) -> Awaitable[RegisterOutcome]:
-    """Apply a REGISTER by a change of its cell."""
-
-    def decide(values: Values) -> Verdict[RegisterOutcome]:
-        done = registration.register(values[0], update, wall_ms)
-        write = None if done.value is None else Put(done.value, done.dead_at_wall_ms, wall_ms)
-        return (write,), done.outcome
-
-    return cells.transact((CellKey(REGISTRATION, update.aor, ""),), decide)
 
 
 def _int(value: bytes | None) -> int:

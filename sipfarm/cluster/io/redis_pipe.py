@@ -8,8 +8,9 @@ again a few times a second.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -44,6 +45,7 @@ class _Pipeline(Protocol):
 class _Waiting(NamedTuple):
     command: Command
     future: asyncio.Future[Any]
+    late: Callable[[], None] | None
 
 
 class RedisPipe:
@@ -58,6 +60,7 @@ class RedisPipe:
         self._task: asyncio.Task[None] | None = None
         self._deadlines = Deadlines(asyncio.get_running_loop(), timeout_s)
         self._away = ""  # why the server cannot be reached; empty: it can
+        self._in_doubt: list[Callable[[], None]] = []  # of the batch that it was lost with
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -81,8 +84,12 @@ class RedisPipe:
         self._scripts[digest] = script
         return digest
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands and wait for their answers; StoreUnavailable after the time limit."""
+    async def ask(
+        self, commands: Sequence[Command], late: Callable[[], None] | None = None
+    ) -> list[Any]:
+        """Send commands and wait for their answers; StoreUnavailable after the time limit. `late`
+        is called for each that may have been done all the same, once that can be seen.
+        """
         if self._task is None or self._task.done():
             raise StoreUnavailable("it is closed")
         if self._away:
@@ -91,7 +98,7 @@ class RedisPipe:
             raise StoreUnavailable(f"{len(self._queue)} operations are waiting")
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
-        self._queue.extend(map(_Waiting, commands, futures))
+        self._queue.extend(map(_Waiting, commands, futures, repeat(late)))
         self._something.set()
         for future in futures:
             self._deadlines.watch(future)
@@ -122,6 +129,9 @@ class RedisPipe:
                 self._away = _reason(error)
             else:
                 self._away = ""
+        in_doubt, self._in_doubt = self._in_doubt, []
+        for late in in_doubt:
+            late()
 
     async def _send_batch(self) -> None:
         taken = (self._queue.popleft() for _ in range(min(PIPELINE_MAX, len(self._queue))))
@@ -134,8 +144,11 @@ class RedisPipe:
         except UNREACHABLE as error:
             self._away = _reason(error)
             answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
+            self._in_doubt = [waiting.late for waiting in batch if waiting.late is not None]
+        for (_, future, late), answer in zip(batch, answers, strict=True):
             if future.done():
+                if late is not None and not self._away:
+                    late()
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(StoreUnavailable(_reason(answer)))

@@ -37,13 +37,20 @@ class _Waiting(Generic[Asked, Answer]):
     """Who waits for a native thread, by ticket, up to a bound and a time limit."""
 
     def __init__(
-        self, thread: NativeThread, path: str, timeout_s: float, resolve: Callable[[], None]
+        self,
+        thread: NativeThread,
+        path: str,
+        timeout_s: float,
+        resolve: Callable[[], None],
+        late: Callable[[Asked], None],
     ) -> None:
+        """`late` is told of what was done when nobody waited for it any more."""
         if thread.error:
             raise StartError(f"store {path}: {thread.error}")
         self._loop = asyncio.get_running_loop()
         self._thread = thread
         self._resolve = resolve
+        self._late = late
         self._deadlines = Deadlines(self._loop, timeout_s)
         self._waiting: dict[int, tuple[Asked, asyncio.Future[Answer]]] = {}
         self._ticket = 0
@@ -64,6 +71,8 @@ class _Waiting(Generic[Asked, Answer]):
         """Who is to be answered; nobody where nobody waits any more or it has failed."""
         asked, future = self._waiting.pop(ticket)
         if future.done():
+            if not error:
+                self._late(asked)
             return None
         if error:
             future.set_exception(StoreUnavailable(error))
@@ -81,11 +90,11 @@ class _Waiting(Generic[Asked, Answer]):
 class SqliteBindings:
     """Register updates of a file whose schema is there."""
 
-    def __init__(self, path: str, timeout_s: float) -> None:
+    def __init__(self, path: str, timeout_s: float, late: Callable[[str], None]) -> None:
         self._writer = BindingWriter(path)
         self._timeout_ms = int(timeout_s * 1_000)
         self._waiting: _Waiting[RegisterUpdate, RegisterOutcome] = _Waiting(
-            self._writer, path, timeout_s, self._resolve
+            self._writer, path, timeout_s, self._resolve, lambda update: late(update.aor)
         )
         self.close = self._waiting.close
 
@@ -120,7 +129,7 @@ class SqliteReads:
     def __init__(self, path: str, timeout_s: float) -> None:
         self._reader = CellReader(path)
         self._waiting: _Waiting[None, list[bytes | None]] = _Waiting(
-            self._reader, path, timeout_s, self._resolve
+            self._reader, path, timeout_s, self._resolve, lambda _: None
         )
         self.close = self._waiting.close
 
@@ -139,9 +148,13 @@ class SqliteReads:
 
 
 @asynccontextmanager
-async def open_bindings(path: str, *, timeout_s: float) -> AsyncGenerator[SqliteBindings]:
-    """Register updates of a file whose schema is there; StartError says why it cannot be used."""
-    bindings = SqliteBindings(path, timeout_s)
+async def open_bindings(
+    path: str, *, timeout_s: float, late: Callable[[str], None]
+) -> AsyncGenerator[SqliteBindings]:
+    """Register updates of a file whose schema is there; StartError says why it cannot be used.
+    `late` is told of an address-of-record whose update was done after it had been given up.
+    """
+    bindings = SqliteBindings(path, timeout_s, late)
     try:
         yield bindings
     finally:

@@ -5,9 +5,8 @@ answer, or with StoreUnavailable. After StoreUnavailable a write may have been d
 write may be repeated safely.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -26,7 +25,7 @@ from sipfarm.base.records import (
 )
 from sipfarm.base.roles import ROLES
 from sipfarm.cluster.domain_contents import NameConflict, NoDomain, PasswordNeeded
-from sipfarm.cluster.io.cell_store import CellStore, register_in_cells
+from sipfarm.cluster.io.cell_store import CellStore, LateRegisters
 from sipfarm.cluster.io.cells import StoreError, StoreUnavailable
 from sipfarm.cluster.registry import LastWithRole
 
@@ -55,6 +54,12 @@ class Bindings(Protocol):
 
     def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]:
         """Apply a REGISTER atomically; it is durable when this returns (RFC 3261 §10.3)."""
+        ...
+
+    def tell_late(self, told: Callable[[str], None]) -> None:
+        """Whom to tell of an address-of-record when a REGISTER of it that has ended in
+        StoreUnavailable is done, or may be.
+        """
         ...
 
     async def bindings(self, aor: str, wall_ms: int) -> tuple[Binding, ...]:
@@ -233,7 +238,7 @@ async def open_store(
     `sqlite:PATH`, `redis://…`, `rediss://…`, `unix://…`, `redis+cluster://…` or
     `redis+sentinel://HOST:PORT,…/MASTER`. Farms may share a Redis by their names.
     """
-    scheme = urlsplit(url).scheme
+    scheme, late = urlsplit(url).scheme, LateRegisters()
     if scheme == "sqlite":
         from sipfarm.cluster.io.sqlite_native import open_bindings
         from sipfarm.cluster.io.store_sqlite import open_sqlite, path_of
@@ -241,14 +246,14 @@ async def open_store(
         path = path_of(url)
         async with (
             open_sqlite(path, timeout_s=timeout_s) as cells,
-            open_bindings(path, timeout_s=timeout_s) as bindings,
+            open_bindings(path, timeout_s=timeout_s, late=late) as bindings,
         ):
-            yield CellStore(cells, bindings.register)
+            yield CellStore(cells, bindings.register, late)
     elif scheme in REDIS_SCHEMES:
-        from sipfarm.cluster.io.store_redis import open_redis
+        from sipfarm.cluster.io.store_redis import RedisBindings, open_redis
 
         async with open_redis(url, farm=farm, timeout_s=timeout_s) as cells:
-            yield CellStore(cells, partial(register_in_cells, cells))
+            yield CellStore(cells, RedisBindings(cells, late).register, late)
     else:
         allowed = ", ".join(f"{known}://" for known in REDIS_SCHEMES)
         raise StartError(f"store {scheme or url}: allowed are sqlite:PATH, {allowed}")

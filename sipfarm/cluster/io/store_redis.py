@@ -14,22 +14,28 @@ replica loses what had not reached it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from sipfarm.base.errors import StartError
+from sipfarm.base.records import RegisterOutcome, RegisterUpdate
+from sipfarm.cluster import registration
+from sipfarm.cluster.io.cell_store import REGISTRATION
 from sipfarm.cluster.io.cells import (
     CellKey,
     Decide,
     Delete,
     Page,
+    Put,
     R,
     StoreUnavailable,
     Values,
+    Verdict,
     Write,
     check_keys,
 )
@@ -114,13 +120,19 @@ class RedisCells:
         (count,) = await self._pipe.ask([("HLEN", self._hash(key))])
         return count
 
-    async def transact(self, keys: Sequence[CellKey], decide: Decide[R]) -> R:
+    async def transact(
+        self,
+        keys: Sequence[CellKey],
+        decide: Decide[R],
+        late: Callable[[], None] | None = None,
+    ) -> R:
+        """`late` is called where it was given up and may have been done all the same."""
         values: Values = await self.read(keys)
         for _ in range(ATTEMPTS_MAX):
             writes, result = decide(values)
             if all(write is None for write in writes):
                 return result
-            (there,) = await self._pipe.ask([self._swap(keys, values, writes)])
+            (there,) = await self._pipe.ask([self._swap(keys, values, writes)], late)
             if there is None:
                 return result
             values = there
@@ -147,6 +159,27 @@ class RedisCells:
             )
             arguments += _written(write)
         return ("EVALSHA", self._swap_sha, len(hashes), *hashes, *arguments)
+
+
+class RedisBindings:
+    """Register updates as changes of their cells. `late` is told of an address-of-record whose
+    update may have been done after it had been given up.
+    """
+
+    def __init__(self, cells: RedisCells, late: Callable[[str], None]) -> None:
+        self._cells = cells
+        self._late = late
+
+    def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]:
+        """Apply a REGISTER atomically."""
+
+        def decide(values: Values) -> Verdict[RegisterOutcome]:
+            done = registration.register(values[0], update, wall_ms)
+            write = None if done.value is None else Put(done.value, done.dead_at_wall_ms, wall_ms)
+            return (write,), done.outcome
+
+        key = CellKey(REGISTRATION, update.aor, "")
+        return self._cells.transact((key,), decide, partial(self._late, update.aor))
 
 
 @asynccontextmanager

@@ -171,6 +171,8 @@ class Incarnation:
             self.log,
             bound_to_receiver=self.config.sip.reply_via == "receiver",
         )
+        self.store.tell_late(self._registered_late)
+        stack.callback(self.store.tell_late, _nobody)
         self._is_built = True
         self.driver.add_deadlines(self.forwarding.next_deadline_ms, self.forwarding.expire)
         self.driver.add_deadlines(self.task_calls.next_deadline_ms, self.task_calls.expire)
@@ -193,6 +195,11 @@ class Incarnation:
     def unbound(self, aor: str) -> None:
         self.deciders.locations.forget(aor)
         self._binding_changed(aor)
+
+    def _registered_late(self, aor: str) -> None:
+        """A phone has been told 503, and is registered all the same."""
+        self.unbound(aor)
+        self.dispatcher.bindings_changed(aor)
 
     def view(self) -> View:
         """The farm as this member sees it."""
@@ -367,6 +374,10 @@ class Incarnation:
             self.driver.wake()
         elif event["kind"] == "failed":
             self.log.warning("media_failed", stream=event["stream"])
+
+
+def _nobody(aor: str) -> None:
+    """What is told after a life is over is for the caches of none."""
 
 
 def _reached_at(admin: socket.socket, config: Config) -> str:
