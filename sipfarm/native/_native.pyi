@@ -402,23 +402,32 @@ class Engine:
         key: int,
         method: str,
         uri: str,
+        route: str,
         headers: Iterable[tuple[str, str]],
         body: bytes,
         call_id: str,
-        hop: object,
+        heard: object,
         now_ms: int,
         out: Output,
-    ) -> bool: ...
+    ) -> bool:
+        """
+        Sends a request to a target by its route set; False: nobody knows where to, or a limit is
+        reached.
+        """
+
     def send_ack(
         self,
         uri: str,
+        route: str,
         headers: Iterable[tuple[str, str]],
         body: bytes,
         call_id: str,
-        hop: object,
+        heard: object,
         now_ms: int,
         out: Output,
-    ) -> bool: ...
+    ) -> bool:
+        """ACK to a 2xx."""
+
     def mint_tag(self, call_id: str) -> str: ...
     def mint_contact(self, call_id: str, local: int = 0) -> str: ...
     def mint_flow(self, flow: int, far: str, member: int = 0) -> str: ...

@@ -15,7 +15,7 @@ from sipfarm.pbx.call import Call, CallSeed, incoming_call
 from sipfarm.pbx.leg import LegOutput
 from sipfarm.pbx.task import Task, TaskRunner
 from sipfarm.signaling.session_state import State
-from sipfarm.signaling.ua import Headers, Respond, Retransmit, SendAck, SendRequest
+from sipfarm.signaling.ua import Respond, Retransmit, SendAck, SendRequest
 
 DialogKey = tuple[str, str]
 """Call-ID and our tag."""
@@ -212,16 +212,15 @@ class TaskCalls:
                 self._next_key += 1
                 self._by_sent[sent_key] = (key, own_key)
                 running.sent.add(sent_key)
-                lines = _with_route(route, headers)
+                by, now_ms = ", ".join(route), self._now_ms()
                 sent = engine.request(
-                    sent_key, method, uri, lines, body, key[0], hop, self._now_ms(), out
+                    sent_key, method, uri, by, headers, body, key[0], hop, now_ms, out
                 )
                 if not sent:
                     self.response(sent_key, None, 503)
             case SendAck(uri, route, headers, body, hop):
-                engine.send_ack(
-                    uri, _with_route(route, headers), body, key[0], hop, self._now_ms(), out
-                )
+                by, now_ms = ", ".join(route), self._now_ms()
+                engine.send_ack(uri, by, headers, body, key[0], hop, now_ms, out)
             case OpenMedia(_, stream):
                 running.stream = self._plane.new_stream()
                 self._by_stream[running.stream] = key
@@ -249,10 +248,6 @@ class TaskCalls:
         del self._by_invite[running.invite]
         for sent_key in running.sent:
             del self._by_sent[sent_key]
-
-
-def _with_route(route: tuple[str, ...], headers: Headers) -> Headers:
-    return (*[("Route", hop) for hop in route], *headers)
 
 
 def _endpoints(stream: Stream) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:

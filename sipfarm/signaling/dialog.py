@@ -42,13 +42,6 @@ class Dialog(msgspec.Struct, frozen=True):
         return DialogId(self.call_id, self.local_tag, self.remote_tag)
 
 
-class Path(msgspec.Struct, frozen=True):
-    """The Request-URI and Route of a request within a dialog."""
-
-    uri: str
-    route: tuple[str, ...]
-
-
 def addr_spec(value: str) -> str:
     """The URI of a name-addr or addr-spec (RFC 3261 §20.10, §25.1)."""
     quoted = False
@@ -64,15 +57,6 @@ def addr_spec(value: str) -> str:
             end = value.find(">", index)
             return value[index + 1 : end if end >= 0 else len(value)].strip()
     return value.partition(";")[0].strip()
-
-
-def is_loose_router(route: str) -> bool:
-    """Whether a Route value's URI has the lr parameter (RFC 3261 §16.12.1.1)."""
-    host_part = addr_spec(route).rpartition("@")[2].partition("?")[0]
-    return any(
-        parameter.partition("=")[0].strip().lower() == "lr"
-        for parameter in host_part.split(";")[1:]
-    )
 
 
 def tagged(party: str, tag: str) -> str:
@@ -137,19 +121,6 @@ def request_headers(dialog: Dialog, method: str, cseq: int) -> Headers:
         ("Call-ID", dialog.call_id),
         ("CSeq", f"{cseq} {method}"),
     )
-
-
-def path_of(dialog: Dialog) -> Path:
-    """Where a request of ours goes: loose routes, or through a strict router first.
-
-    RFC 3261 §12.2.1.1.
-    """
-    if not dialog.route_set:
-        return Path(dialog.remote_target, ())
-    first, *rest = dialog.route_set
-    if is_loose_router(first):
-        return Path(dialog.remote_target, dialog.route_set)
-    return Path(addr_spec(first), (*rest, f"<{dialog.remote_target}>"))
 
 
 def matches(dialog: Dialog, message: Message) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from sipfarm.signaling.dialog import Dialog, next_request, path_of, request_headers
+from sipfarm.signaling.dialog import Dialog, next_request, request_headers
 from sipfarm.signaling.session_state import Record
 from sipfarm.signaling.ua import (
     SDP_TYPE,
@@ -57,18 +57,18 @@ def in_dialog_request(
     dialog = next_request(dialog)
     key = record.next_key
     record.next_key += 1
-    path = path_of(dialog)
     tied = request_headers(dialog, method, dialog.local_cseq)
     typed = (("Content-Type", SDP_TYPE),) if body else ()
+    lines = (*tied, *headers, *typed)
     return dialog, SendRequest(
-        key, method, path.uri, path.route, (*tied, *headers, *typed), body, record.hop
+        key, method, dialog.remote_target, dialog.route_set, lines, body, record.hop
     )
 
 
 def acknowledge(record: Record, dialog: Dialog, cseq: int) -> SendAck:
     """The ACK to a 2xx of the peer: the CSeq number of its INVITE (RFC 3261 §13.2.2.4)."""
-    path = path_of(dialog)
-    return SendAck(path.uri, path.route, request_headers(dialog, "ACK", cseq), b"", record.hop)
+    lines = request_headers(dialog, "ACK", cseq)
+    return SendAck(dialog.remote_target, dialog.route_set, lines, b"", record.hop)
 
 
 def unsupported_extensions(request: Message) -> tuple[str, ...]:

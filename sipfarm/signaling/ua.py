@@ -76,7 +76,8 @@ class Retransmit(msgspec.Struct, frozen=True):
 class SendRequest(msgspec.Struct, frozen=True):
     """Start a client transaction.
 
-    Its responses come back under `key`, which is unique within the session.
+    Its responses come back under `key`, which is unique within the session. The engine finds the
+    way: by the route set, or by `hop`, where the peer was heard last, or to the target `uri`.
     """
 
     key: int

@@ -84,7 +84,7 @@ class World {
       gather();
     }
     require(engine_.transactions().server_count() == 0 && engine_.transactions().client_count() == 0 && engine_.transactions().bytes() == 0);
-    require(engine_.forwarder().fork_count() == 0 && engine_.forwarder().query_count() == 0 && engine_.forwarder().calls().size() == 0);
+    require(engine_.forwarder().fork_count() == 0 && engine_.forwarder().query_count() == 0 && engine_.forwarder().own_count() == 0 && engine_.forwarder().calls().size() == 0);
     require(engine_.core().wheel.size() == 0 && engine_.core().messages.out() == 0);
     require(ports_.taken() == 0);
   }

@@ -238,6 +238,7 @@ class Bench {
     CHECK(engine.transactions().bytes() == 0);
     CHECK(engine.forwarder().fork_count() == 0);
     CHECK(engine.forwarder().query_count() == 0);
+    CHECK(engine.forwarder().own_count() == 0);
     CHECK(engine.forwarder().calls().size() == 0);
     CHECK(engine.waiting_count() == 0);
     CHECK(engine.directory_size() == 0);

@@ -509,7 +509,7 @@ TEST_CASE("a request of a task gets its responses, its timeout, and leaves nothi
   bye.headers = "From: <sip:echo@example.test>;tag=1\r\nTo: <sip:alice@example.test>;tag=2\r\nCall-ID: t\r\nCSeq: 1 BYE\r\n";
   bye.call_id = "t";
   const auto send = [&](std::uint64_t key) {
-    CHECK(bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { return e.request(key, bye, now, out); }));
+    CHECK(bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { return e.send(key, bye, now, out); }));
   };
   send(7);
   const std::string sent = bench.take("BYE sip:alice@192.0.2.1:5061 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.100:5060;branch=z9hG4bK");

@@ -113,7 +113,7 @@ TEST_CASE("a request of a task's own that did not arrive is told to it as 503 (R
   bye.uri = "sip:bob@192.0.2.2:5062";
   bye.headers = "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n";
   bye.call_id = "c";
-  CHECK(bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { return e.request(7, bye, now, out); }));
+  CHECK(bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { return e.send(7, bye, now, out); }));
   refuse(bench, bob, bench.take("BYE "));
   const sip::Event told = bench.take_event(sip::EventKind::response);
   CHECK(told.id == 7);

@@ -6,10 +6,8 @@ import pytest
 from sipfarm.signaling.dialog import (
     DialogError,
     addr_spec,
-    is_loose_router,
     matches,
     next_request,
-    path_of,
     receive_request,
     refresh_target,
     request_headers,
@@ -21,7 +19,6 @@ from sipfarm.testing.scripted_ua import ScriptedPeer
 
 P1 = "<sip:p1.example.test;lr>"
 P2 = "<sip:p2.example.test;lr>"
-STRICT = "<sip:old.example.test>"
 HALF = (("From", "<sip:x@y>;tag=f"), ("To", "<sip:b@y>"), ("Call-ID", "c"), ("CSeq", "1 INVITE"))
 
 
@@ -40,20 +37,6 @@ def test_addr_spec_is_what_stands_in_the_brackets(value: str, uri: str) -> None:
     assert addr_spec(value) == uri
 
 
-@pytest.mark.parametrize(
-    ("route", "loose"),
-    [
-        (P1, True),
-        ("<sip:p;LR=on>", True),
-        (STRICT, False),
-        ("<sip:u;lr@p>", False),
-        ("<sip:p;lrx>", False),
-    ],
-)
-def test_a_loose_router_has_the_lr_parameter_in_its_uri(route: str, loose: bool) -> None:
-    assert is_loose_router(route) is loose
-
-
 def test_uas_keeps_the_order_of_record_route_and_our_tag() -> None:
     peer = ScriptedPeer()
     invite = peer.request("INVITE", headers=(("Record-Route", f"{P1}, {P2}"),))
@@ -62,8 +45,6 @@ def test_uas_keeps_the_order_of_record_route_and_our_tag() -> None:
     assert dialog.local_party == "<sip:echo@example.test>;tag=farm-tag"
     assert dialog.remote_target == peer.contact
     assert (dialog.remote_cseq, dialog.local_cseq) == (1, 0)
-    assert path_of(dialog).uri == peer.contact
-    assert path_of(dialog).route == (P1, P2)
 
 
 def test_uac_reverses_record_route() -> None:
@@ -75,14 +56,6 @@ def test_uac_reverses_record_route() -> None:
     assert dialog.route_set == (P2, P1)
     assert dialog.remote_tag == peer.tag
     assert dialog.remote_party.endswith(f";tag={peer.tag}")
-
-
-def test_a_strict_router_takes_the_request_uri_and_the_target_ends_the_route() -> None:
-    peer = ScriptedPeer()
-    invite = peer.request("INVITE", headers=(("Record-Route", f"{STRICT}, {P2}"),))
-    path = path_of(uas_dialog(invite, "farm-tag", "sip:mark@127.0.0.1"))
-    assert path.uri == "sip:old.example.test"
-    assert path.route == (P2, f"<{peer.contact}>")
 
 
 def test_requests_of_ours_count_up() -> None:

@@ -157,7 +157,7 @@ def test_a_request_to_a_stream_of_a_member_that_cannot_be_reached_fails_at_once(
         stage.bus_takes = False
         far = Hop("tcp", HERE, 5080, 0, 7, 2)
         lines = (("From", "<sip:a@x.test>;tag=a"), ("To", "<sip:b@x.test>"), ("CSeq", "1 OPTIONS"))
-        asked = ("OPTIONS", "sip:b@x.test", (*lines, ("Call-ID", "two")), b"", "two")
+        asked = ("OPTIONS", f"sip:b@{HERE}:5080", "", (*lines, ("Call-ID", "two")), b"", "two")
         now_ms = stage.driver.now_ms()
         assert stage.engine.request(5, *asked, far, now_ms, stage.driver.out)
         stage.driver.wake()

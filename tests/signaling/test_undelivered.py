@@ -56,7 +56,7 @@ class Stage:
             ("CSeq", f"{key} OPTIONS"),
         )
         sent = self.engine.request(
-            key, "OPTIONS", uri, lines, b"", "c", None, self.driver.now_ms(), self.driver.out
+            key, "OPTIONS", uri, "", lines, b"", "c", None, self.driver.now_ms(), self.driver.out
         )
         assert sent
         self.driver.wake()

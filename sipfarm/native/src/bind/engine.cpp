@@ -173,17 +173,27 @@ nb::list calls_of(Engine& self, std::size_t limit, std::uint64_t after) {
   return out;
 }
 
-Engine::Outgoing outgoing_from(const std::string& method, const std::string& uri, const std::string& headers, nb::bytes body,
-                               const std::string& call_id, nb::handle hop) {
+/// What Python sends of its own, and the text that it is read from.
+class OutgoingText {
+ public:
+  OutgoingText(nb::str method, nb::str uri, nb::str route, nb::handle headers, nb::bytes body, nb::str call_id, nb::handle heard)
+      : method_{to_text(method)}, uri_{to_text(uri)}, route_{to_text(route)}, call_id_{to_text(call_id)} {
+    append_header_lines(headers_, headers);
+    outgoing = {method_, uri_, route_, headers_, {body.c_str(), body.size()}, call_id_, std::nullopt};
+    if (!heard.is_none()) outgoing.heard = nb::cast<net::Hop>(heard);
+  }
+  OutgoingText(const OutgoingText&) = delete;
+  OutgoingText& operator=(const OutgoingText&) = delete;
+
   Engine::Outgoing outgoing;
-  outgoing.method = method;
-  outgoing.uri = uri;
-  outgoing.headers = headers;
-  outgoing.body = {body.c_str(), body.size()};
-  outgoing.call_id = call_id;
-  if (!hop.is_none()) outgoing.hop = nb::cast<net::Hop>(hop);
-  return outgoing;
-}
+
+ private:
+  std::string method_;
+  std::string uri_;
+  std::string route_;
+  std::string call_id_;
+  std::string headers_;
+};
 
 void bind_events(nb::module_& module) {
   nb::enum_<sip::EventKind>(module, "EventKind", nb::is_arithmetic())
@@ -345,27 +355,20 @@ void bind_engine(nb::module_& module) {
       .def("take_as_user_agent", &Engine::take_as_user_agent, nb::arg("transaction"),
            "A user agent takes a request. False: it is at work on it already, by another way (RFC 3261 §8.2.2.2).")
       .def("request",
-           [](Engine& self, std::uint64_t key, nb::str method, nb::str uri, nb::handle headers, nb::bytes body, nb::str call_id,
-              nb::handle hop, std::int64_t now_ms, Output& out) {
-             const std::string method_text = to_text(method);
-             const std::string uri_text = to_text(uri);
-             const std::string call_id_text = to_text(call_id);
-             std::string lines;
-             append_header_lines(lines, headers);
-             return self.request(key, outgoing_from(method_text, uri_text, lines, body, call_id_text, hop), now_ms, out);
+           [](Engine& self, std::uint64_t key, nb::str method, nb::str uri, nb::str route, nb::handle headers, nb::bytes body,
+              nb::str call_id, nb::handle heard, std::int64_t now_ms, Output& out) {
+             return self.send(key, OutgoingText{method, uri, route, headers, body, call_id, heard}.outgoing, now_ms, out);
            },
-           nb::arg("key"), nb::arg("method"), nb::arg("uri"), nb::arg("headers"), nb::arg("body"), nb::arg("call_id"), nb::arg("hop").none(),
-           nb::arg("now_ms"), nb::arg("out"))
+           nb::arg("key"), nb::arg("method"), nb::arg("uri"), nb::arg("route"), nb::arg("headers"), nb::arg("body"), nb::arg("call_id"),
+           nb::arg("heard").none(), nb::arg("now_ms"), nb::arg("out"),
+           "Sends a request to a target by its route set; False: nobody knows where to, or a limit is reached.")
       .def("send_ack",
-           [](Engine& self, nb::str uri, nb::handle headers, nb::bytes body, nb::str call_id, nb::handle hop, std::int64_t now_ms,
-              Output& out) {
-             const std::string uri_text = to_text(uri);
-             const std::string call_id_text = to_text(call_id);
-             std::string lines;
-             append_header_lines(lines, headers);
-             return self.send_ack(outgoing_from("ACK", uri_text, lines, body, call_id_text, hop), now_ms, out);
+           [](Engine& self, nb::str uri, nb::str route, nb::handle headers, nb::bytes body, nb::str call_id, nb::handle heard,
+              std::int64_t now_ms, Output& out) {
+             return self.send(0, OutgoingText{nb::str{"ACK"}, uri, route, headers, body, call_id, heard}.outgoing, now_ms, out);
            },
-           nb::arg("uri"), nb::arg("headers"), nb::arg("body"), nb::arg("call_id"), nb::arg("hop").none(), nb::arg("now_ms"), nb::arg("out"))
+           nb::arg("uri"), nb::arg("route"), nb::arg("headers"), nb::arg("body"), nb::arg("call_id"), nb::arg("heard").none(),
+           nb::arg("now_ms"), nb::arg("out"), "ACK to a 2xx.")
       .def("mint_tag", [](Engine& self, nb::str call_id) { return self.mint_tag(to_text(call_id)); }, nb::arg("call_id"))
       .def("mint_contact", [](Engine& self, nb::str call_id, std::uint16_t local) { return self.mint_contact(to_text(call_id), local); },
            nb::arg("call_id"), nb::arg("local") = 0)

@@ -64,53 +64,28 @@ void Engine::forward(std::uint64_t transaction, std::span<const Target> targets,
   forwarder_.forward(transaction, targets, options, now_ms, out);
 }
 
-bool Engine::compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const {
-  if (outgoing.hop) {
-    hop = *outgoing.hop;
-  } else {
-    const auto uri = Uri::parse(outgoing.uri);
-    const auto next = uri ? next_hop_of(core_.config, *uri) : std::nullopt;
-    if (!next || !next->known) return false;
-    hop = next->hop;
-  }
-  hop = sending_hop(core_.config, hop);
-  wire += outgoing.method;
-  wire += ' ';
-  wire += outgoing.uri;
-  wire += " SIP/2.0\r\n";
-  append_via_begin(wire, core_.config, hop);
-  core_.keys.append(wire, MarkKind::branch, core_.own_mark(client), outgoing.call_id);
-  if (hop.transport == net::Transport::udp) wire += ";rport";
-  wire += "\r\nMax-Forwards: 70\r\n";
-  wire += outgoing.headers;
-  wire += "Content-Length: ";
-  append_number(wire, outgoing.body.size());
-  wire += "\r\n\r\n";
-  wire += outgoing.body;
-  return true;
-}
-
-bool Engine::request(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
+bool Engine::send(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
   const Turn turn{*this, now_ms, out};
-  std::uint64_t client = 0;
-  const Method method = method_of(outgoing.method);
-  ClientTransaction* transaction = transactions_.open_client(method, User::tasks, key, client, method == Method::invite ? Work::fresh : Work::standing);
-  if (transaction == nullptr) return false;
-  if (!compose_outgoing(outgoing, client, transaction->hop, transaction->request)) {
-    transactions_.drop_client(client);
-    return false;
-  }
-  transactions_.start(client, now_ms, out);
-  return true;
-}
-
-bool Engine::send_ack(const Outgoing& outgoing, std::int64_t now_ms, Output& out) {
-  const Turn turn{*this, now_ms, out};
-  scratch_.clear();
-  net::Hop hop;
-  if (!compose_outgoing(outgoing, next_tag_++ & OwnerMark::handle_max, hop, scratch_)) return false;
-  out.send(hop, scratch_);
-  return true;
+  const auto onward = onward_of(outgoing.uri, outgoing.route);
+  if (!onward) return false;
+  OwnRequest own;
+  own.key = key;
+  own.method = method_of(outgoing.method);
+  own.call_id = outgoing.call_id;
+  own.next = onward->next;
+  // Who stays in the path is reached by its Record-Route (RFC 3261 §12.2.1.1).
+  if (outgoing.route.empty()) own.flow = outgoing.heard;
+  own.text = outgoing.method;
+  own.text += ' ';
+  own.text += onward->request_uri;
+  own.text += " SIP/2.0\r\nMax-Forwards: 70\r\n";
+  if (!onward->route.empty()) own.text += "Route: " + onward->route + "\r\n";
+  own.text += outgoing.headers;
+  own.text += "Content-Length: ";
+  append_number(own.text, outgoing.body.size());
+  own.text += "\r\n\r\n";
+  own.text += outgoing.body;
+  return forwarder_.send_own(std::move(own), now_ms, out);
 }
 
 std::string Engine::mint_tag(std::string_view call_id) {

@@ -144,15 +144,21 @@ Fate Engine::receive_response(const MessageRef& response, const Arrival& arrival
   }
   const ClientTransaction* transaction = transactions_.find_client(mark->handle);
   if (transaction == nullptr) return core_.drop(Drop::stale_response);
-  const User user = transaction->user;
+  User user = transaction->user;
   // Behind us nobody, and no answer to our CANCEL: it would go nowhere (RFC 3261 §16.7 step 3).
   if (user == User::forward && response->status() > 100 && response->method() != Method::cancel && !via_at(*response, 1)) {
     return core_.drop(Drop::foreign_response);
   }
-  const std::uint64_t user_id = transaction->user_id;
+  std::uint64_t user_id = transaction->user_id;
   const std::uint32_t branch_index = transaction->branch_index;
   if (!transactions_.receive_response(mark->handle, *response, now_ms, out)) return core_.absorb();
   if (response->method() == Method::cancel) return {};
+  if (user == User::own) {
+    const auto key = forwarder_.receive_own(user_id, mark->handle, response->status(), now_ms, out);
+    if (!key || *key == 0) return {};
+    user = User::tasks;
+    user_id = *key;
+  }
   if (user == User::forward) {
     forwarder_.receive_response(user_id, branch_index, response, arrival.hop, now_ms, out);
   } else if (user == User::tasks) {
@@ -312,12 +318,11 @@ void Engine::tell(std::span<const Fired> fired, std::int64_t now_ms, Output& out
       forwarder_.server_ended(what.user_id, now_ms, out);
     } else if (what.user == User::forward) {
       forwarder_.fail_branch(what.user_id, what.branch_index, what.handle, status, now_ms, out);
+    } else if (what.user == User::own) {
+      const std::uint64_t key = forwarder_.fail_own(what.user_id, now_ms, out);
+      if (key != 0) out.events.push_back(unanswered(key, status));
     } else if (what.user == User::tasks && what.what != Fired::What::server_ended) {
-      Event event;
-      event.kind = EventKind::response;
-      event.id = what.user_id;
-      event.status = static_cast<std::uint16_t>(status);
-      out.events.push_back(std::move(event));
+      out.events.push_back(unanswered(what.user_id, status));
     }
   }
 }

@@ -64,16 +64,16 @@ class Engine {
   bool take_as_user_agent(std::uint64_t transaction) { return transactions_.take_as_user_agent(transaction); }
   struct Outgoing {
     std::string_view method;
-    std::string_view uri;
-    std::string_view headers;  // whole lines: From, To, Call-ID, CSeq, Route, Contact …
+    std::string_view uri;      // the remote target
+    std::string_view route;    // the route set, "<sip:…>, <sip:…>"; may be empty
+    std::string_view headers;  // whole lines: From, To, Call-ID, CSeq, Contact …
     std::string_view body;
     std::string_view call_id;
-    std::optional<net::Hop> hop;  // without it: by the first Route or the Request-URI
+    std::optional<net::Hop> heard;  // where the far end was heard last: the flow to it, where its address does not lead there
   };
-  /// Sends a request; its responses come as events with `key`. False: no hop is known for it, or a limit is reached.
-  bool request(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out);
-  /// ACK to a 2xx (RFC 3261 §13.2.2.4): sent once, not a transaction.
-  bool send_ack(const Outgoing& outgoing, std::int64_t now_ms, Output& out);
+  /// Sends a request (RFC 3261 §12.2.1.1); its responses come as events with `key`. An ACK is that to a 2xx: sent once, no transaction
+  /// (§13.2.2.4). False: nobody knows where to, or a limit is reached.
+  bool send(std::uint64_t key, const Outgoing& outgoing, std::int64_t now_ms, Output& out);
   std::string mint_tag(std::string_view call_id);
   std::string mint_contact(std::string_view call_id, std::uint16_t local) const;
 
@@ -171,7 +171,6 @@ class Engine {
 
   // decisions.cpp
   std::string stateless_tag(const Message& request) const;
-  bool compose_outgoing(const Outgoing& outgoing, std::uint64_t client, net::Hop& hop, std::string& wire) const;
 
   // ownership.cpp
   bool is_answered_statelessly(const Message& ack) const noexcept;

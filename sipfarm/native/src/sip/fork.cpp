@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::size_t branches_max = 64;
 constexpr std::size_t queries_max = 10'000;
-constexpr std::size_t addresses_max = 8;  // of one name
 
 /// What of a request decides where it is sent, for loop detection (RFC 5393 §4.2.1).
 std::uint64_t loop_of(const SipKey& key, const Message& request) noexcept {
@@ -58,7 +57,7 @@ void Fork::clear() {
 }
 
 Forwarder::Forwarder(Core& core, TransactionLayer& transactions)
-    : core_{core}, transactions_{transactions}, forks_{core.config.transactions_max + core.config.transactions_max / 8}, calls_{core.config.calls_max} {}
+    : core_{core}, transactions_{transactions}, forks_{core.config.transactions_max + core.config.transactions_max / 8}, calls_{core.config.calls_max}, own_{core.config.transactions_max} {}
 
 void Forwarder::answer(std::uint64_t server, int status, std::string_view headers, std::int64_t now_ms, Output& out) {
   const ServerTransaction* transaction = transactions_.find_server(server);
@@ -215,13 +214,16 @@ bool Forwarder::ask(Query query, const NextHop& next, std::int64_t now_ms, Outpu
 }
 
 void Forwarder::launch(std::uint64_t handle, std::uint32_t index, std::int64_t now_ms, Output& out) {
-  const Fork& fork = *forks_.find(handle);
+  Fork& fork = *forks_.find(handle);
+  Way& way = fork.branches[index].way;
   NextHop next;
   if (!locate(fork, fork.branches[index], next)) {
     mark_failed(handle, index, 416, now_ms, out);
   } else if (next.known) {
-    start_branch(handle, index, next.hop, now_ms, out);
-  } else if (!ask({handle, index, TimerId::none, {}, {}, {}, {}, {}}, next, now_ms, out)) {
+    way.given = fork.in_dialog ? fork.route.flow.has_value() : fork.branches[index].target.hop.has_value();
+    way.hop = next.hop;
+    start_branch(handle, index, now_ms, out);
+  } else if (!ask({handle, index, TimerId::none, {}, {}, {}, {}}, next, now_ms, out)) {
     mark_failed(handle, index, 503, now_ms, out);
   }
 }
@@ -232,10 +234,7 @@ void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std:
   Query query = std::move(asked->second);
   queries_.erase(asked);
   core_.wheel.cancel(query.clock);
-  if (!query.bye.empty()) {
-    if (!found.empty()) start_bye(query.bye, query.call_id, found.front(), query.name, now_ms, out);
-    return;
-  }
+  if (query.own) return own_resolved(std::move(*query.own), std::move(query.name), found, now_ms, out);
   if (query.ack) {
     const OwnRoute route = own_route_of(core_, *query.ack);
     if (found.empty() || !route.mark) return core_.counters.drop(Drop::unanswerable);
@@ -248,15 +247,13 @@ void Forwarder::resolved(std::uint64_t id, std::span<const net::Hop> found, std:
   if (found.empty()) {
     mark_failed(query.fork, query.branch, 503, now_ms, out);
   } else {
-    const auto others = found.subspan(1, std::min(found.size(), addresses_max) - 1);
-    branch.others.assign(others.rbegin(), others.rend());
-    branch.name = std::move(query.name);
-    start_branch(query.fork, query.branch, found.front(), now_ms, out);
+    branch.way.lead_to(std::move(query.name), found);
+    start_branch(query.fork, query.branch, now_ms, out);
   }
   settle(query.fork, now_ms, out);
 }
 
-void Forwarder::start_branch(std::uint64_t handle, std::uint32_t index, const net::Hop& hop, std::int64_t now_ms, Output& out) {
+void Forwarder::start_branch(std::uint64_t handle, std::uint32_t index, std::int64_t now_ms, Output& out) {
   Fork& fork = *forks_.find(handle);
   ServerTransaction* server = transactions_.find_server(fork.server);
   std::uint64_t client = 0;
@@ -270,27 +267,14 @@ void Forwarder::start_branch(std::uint64_t handle, std::uint32_t index, const ne
   }
   Branch& branch = fork.branches[index];
   transaction->branch_index = index;
-  branch.hop = sending_hop(core_.config, hop);
-  transaction->hop = branch.hop;
-  bool composed = compose(fork, branch, *server, transaction->hop, client, now_ms, out, transaction->request);
-  // RFC 3261 §18.1.1, where the flow is not given and there is a way to leave by TCP.
-  const bool given = fork.in_dialog ? fork.route.flow.has_value() : branch.target.hop.has_value();
-  if (composed && !given && branch.size == Branch::Size::untold && hop.transport == net::Transport::udp && hop.flow == 0 &&
-      transaction->request.size() > core_.config.large_request_bytes) {
-    const auto local = local_for(core_.config, net::Transport::tcp, hop.remote.v6);
-    if (local) {
-      branch.size = Branch::Size::over_tcp;
-      transaction->hop.transport = net::Transport::tcp;
-      transaction->hop.local = *local;
-      composed = compose(fork, branch, *server, transaction->hop, client, now_ms, out, transaction->request);
-    }
-  }
+  const bool composed = compose_for(branch.way, core_.config, *transaction, [&](const net::Hop& hop, std::string& wire) {
+    return compose(fork, branch, *server, hop, client, now_ms, out, wire);
+  });
   if (!composed) {
     transactions_.drop_client(client);
     mark_failed(handle, index, 503, now_ms, out);
     return;
   }
-  if (transaction->hop.transport == net::Transport::tls) transaction->server = branch.name;
   branch.client = client;
   if (fork.invite) branch.clock = core_.wheel.schedule(now_ms + core_.config.timer_c_ms, payload(Clock::branch, handle, index));
   ++core_.counters.forwarded;
@@ -304,26 +288,18 @@ bool Forwarder::try_elsewhere(std::uint64_t handle, std::uint32_t index, std::in
   Branch& branch = fork.branches[index];
   const ServerTransaction* server = transactions_.find_server(fork.server);
   if (server == nullptr || !server->request || fork.answered || fork.cancelled || branch.cancel_wanted) return false;
-  net::Hop hop = branch.hop;
-  if (branch.size == Branch::Size::over_tcp) {
-    branch.size = Branch::Size::tcp_failed;
-  } else if (!branch.others.empty()) {
-    hop = branch.others.back();
-    branch.others.pop_back();
-    branch.size = Branch::Size::untold;
-  } else if (fork.in_dialog && fork.route.flow) {
+  if (!branch.way.turn()) {
+    if (!fork.in_dialog || !fork.route.flow) return false;
     fork.route.flow.reset();
     NextHop next;
-    if (!locate(fork, branch, next) || !next.known || next.hop.remote == hop.remote) return false;
-    hop = next.hop;
-    branch.name.clear();
-  } else {
-    return false;
+    if (!locate(fork, branch, next) || !next.known || next.hop.remote == branch.way.hop.remote) return false;
+    branch.way = {};
+    branch.way.hop = next.hop;
   }
   core_.wheel.cancel(branch.clock);
   branch.clock = TimerId::none;
   branch.provisional = false;
-  start_branch(handle, index, hop, now_ms, out);
+  start_branch(handle, index, now_ms, out);
   return true;
 }
 

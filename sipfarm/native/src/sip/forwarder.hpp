@@ -14,10 +14,11 @@
 #include "sip/rewrite.hpp"
 #include "sip/route.hpp"
 #include "sip/transaction_layer.hpp"
+#include "sip/way.hpp"
 
 // Forwarding (RFC 3261 §16): forks and forwarded calls. fork.cpp opens forks and their branches, branch_request.cpp writes what a branch
 // sends, in_dialog.cpp has the requests of calls that stand, responses.cpp brings answers back, calls.cpp keeps what outlives the INVITE,
-// hang_up.cpp ends it.
+// hang_up.cpp ends it, own_request.cpp sends what begins here.
 
 namespace sipfarm::sip {
 
@@ -38,8 +39,6 @@ struct ForwardOptions {
 };
 
 struct Branch {
-  enum class Size : std::uint8_t { untold, over_tcp, tcp_failed };  // a request too large for UDP (RFC 3261 §18.1.1)
-
   std::uint64_t client = 0;  // 0: not started, its name is being looked up
   std::uint32_t leg = 0;     // of the call
   std::uint32_t breadth = 1;  // its share of Max-Breadth (RFC 5393 §5)
@@ -47,12 +46,9 @@ struct Branch {
   bool provisional = false;
   bool cancel_wanted = false;
   bool cancel_sent = false;
-  Size size = Size::untold;
   TimerId clock = TimerId::none;  // Timer C; after a CANCEL 64*T1
-  net::Hop hop;
+  Way way;
   Target target;
-  std::string name;  // that was looked up; "": the address was known
-  std::vector<net::Hop> others;  // tried in turn where the one before failed (RFC 3263 §4.3)
 };
 
 /// A response context (RFC 3261 §16.7).
@@ -126,6 +122,19 @@ struct Call {
   void clear();
 };
 
+/// A request of the farm's own, as long as it may have to be sent again by another way.
+struct OwnRequest {
+  std::uint64_t key = 0;  // Python's; 0: nobody waits for its responses
+  Method method = Method::other;
+  std::string text;  // all but its Via
+  std::string call_id;
+  std::string next;  // the URI that says where to, if no flow does
+  std::optional<net::Hop> flow;
+  Way way;
+
+  void clear();
+};
+
 /// Whether a request within a dialog leaves the dialog as it is, or ends it.
 bool begins_nothing(Method method) noexcept;
 
@@ -157,16 +166,25 @@ class Forwarder {
   void hang_up(std::uint64_t call, std::string_view by, std::int64_t now_ms, Output& out);
   std::vector<std::uint64_t> streams_beside(std::uint64_t stream) noexcept;
 
+  /// Sends a request of the farm's own; its responses are told by the user of its transaction. False: nobody knows where to, or a limit is
+  /// reached.
+  bool send_own(OwnRequest own, std::int64_t now_ms, Output& out);
+  /// A response came: the key of who waits for it (0: nobody); nothing where the request was sent again instead, elsewhere.
+  std::optional<std::uint64_t> receive_own(std::uint64_t own, std::uint64_t client, int status, std::int64_t now_ms, Output& out);
+  /// No response came: the key of who is to be told; 0: it was sent again, or nobody waits.
+  std::uint64_t fail_own(std::uint64_t own, std::int64_t now_ms, Output& out);
+
   static bool owns(std::uint64_t payload) noexcept { return (payload >> 62) == 2; }
   void expire(std::uint64_t payload, std::int64_t now_ms, Output& out);
 
   SlotMap<Call>& calls() noexcept { return calls_; }
   std::size_t fork_count() const noexcept { return forks_.size(); }
   std::size_t query_count() const noexcept { return queries_.size(); }
+  std::size_t own_count() const noexcept { return own_.size(); }
 
  private:
   enum class Clock : std::uint8_t { branch, step, call, query };
-  /// A name that is being looked up, for a branch, for an ACK, or for a BYE of our own.
+  /// A name that is being looked up, for a branch, for an ACK, or for a request of our own.
   struct Query {
     std::uint64_t fork = 0;
     std::uint32_t branch = 0;
@@ -174,8 +192,7 @@ class Forwarder {
     MessageRef ack;
     net::Hop source;
     std::string name;
-    std::string bye;  // all but its Via
-    std::string call_id;
+    std::optional<OwnRequest> own;
   };
 
   // fork.cpp
@@ -187,7 +204,7 @@ class Forwarder {
   bool locate(const Fork& fork, const Branch& branch, NextHop& next) const;
   bool ask(Query query, const NextHop& next, std::int64_t now_ms, Output& out);
   void launch(std::uint64_t fork, std::uint32_t branch, std::int64_t now_ms, Output& out);
-  void start_branch(std::uint64_t fork, std::uint32_t branch, const net::Hop& hop, std::int64_t now_ms, Output& out);
+  void start_branch(std::uint64_t fork, std::uint32_t branch, std::int64_t now_ms, Output& out);
   bool try_elsewhere(std::uint64_t fork, std::uint32_t branch, std::int64_t now_ms, Output& out);
   void answer(std::uint64_t server, int status, std::string_view headers, std::int64_t now_ms, Output& out);
 
@@ -258,7 +275,11 @@ class Forwarder {
   void note_number(const Fork& fork, const Message& request);
   void note_targets(const Fork& fork, const Message& response);
   void send_bye(const Call& call, const FarEnd& to, std::string_view from, std::uint32_t cseq, std::int64_t now_ms, Output& out);
-  void start_bye(std::string_view bye, std::string_view call_id, const net::Hop& hop, std::string_view name, std::int64_t now_ms, Output& out);
+
+  // own_request.cpp
+  bool start_own(OwnRequest own, std::int64_t now_ms, Output& out);
+  bool send_own_elsewhere(std::uint64_t own, std::int64_t now_ms, Output& out);
+  void own_resolved(OwnRequest own, std::string name, std::span<const net::Hop> found, std::int64_t now_ms, Output& out);
 
   static std::uint64_t payload(Clock clock, std::uint64_t handle, std::uint32_t branch = 0) noexcept {
     return (std::uint64_t{2} << 62) | (static_cast<std::uint64_t>(clock) << 60) | (std::uint64_t{branch & 0xffff} << 40) | handle;
@@ -268,6 +289,7 @@ class Forwarder {
   TransactionLayer& transactions_;
   SlotMap<Fork> forks_;
   SlotMap<Call> calls_;
+  SlotMap<OwnRequest> own_;
   std::unordered_map<std::uint64_t, Query> queries_;
   std::uint64_t next_query_ = 1;
   std::uint64_t streams_named_ = 0;

@@ -103,34 +103,20 @@ void Forwarder::hang_up(std::uint64_t handle, std::string_view by, std::int64_t 
 void Forwarder::send_bye(const Call& call, const FarEnd& to, std::string_view from, std::uint32_t cseq, std::int64_t now_ms, Output& out) {
   const auto onward = onward_of(to.contact, to.route);
   const auto uri = onward ? Uri::parse(onward->next) : std::nullopt;
-  const auto next = uri ? next_hop_of(core_.config, *uri) : std::nullopt;
-  if (!onward || (!next && !to.hop)) return;  // a route set that cannot be read: nobody knows where that end is
-  std::string bye = "BYE ";
-  bye += onward->request_uri;
-  bye += " SIP/2.0\r\nMax-Forwards: 70\r\n";
-  if (!onward->route.empty()) bye += "Route: " + onward->route + "\r\n";
-  bye.append("From: ").append(from).append("\r\nTo: ").append(to.name).append("\r\nCall-ID: ").append(call.call_id).append("\r\nCSeq: ");
-  append_number(bye, cseq);
-  bye += " BYE\r\nReason: SIP;cause=480;text=\"No media\"\r\nContent-Length: 0\r\n\r\n";
-  if (to.hop || next->known) return start_bye(bye, call.call_id, to.hop ? *to.hop : next->hop, {}, now_ms, out);
-  Query query;
-  query.bye = std::move(bye);
-  query.call_id = call.call_id;
-  if (!ask(std::move(query), *next, now_ms, out)) core_.counters.drop(Drop::limit);
-}
-
-void Forwarder::start_bye(std::string_view bye, std::string_view call_id, const net::Hop& hop, std::string_view name, std::int64_t now_ms,
-                          Output& out) {
-  std::uint64_t client = 0;
-  ClientTransaction* transaction = transactions_.open_client(Method::bye, User::none, 0, client, Work::standing);
-  if (transaction == nullptr) return core_.counters.drop(Drop::limit);
-  transaction->hop = sending_hop(core_.config, hop);
-  if (transaction->hop.transport == net::Transport::tls) transaction->server = name;
-  const std::size_t first_line = bye.find("\r\n") + 2;
-  transaction->request = bye.substr(0, first_line);
-  append_via(transaction->request, transaction->hop, client, call_id, 0);
-  transaction->request += bye.substr(first_line);
-  transactions_.start(client, now_ms, out);
+  if (!onward || (!to.hop && !(uri && next_hop_of(core_.config, *uri)))) return;  // a route set that cannot be read: nobody knows where that end is
+  OwnRequest bye;
+  bye.method = Method::bye;
+  bye.call_id = call.call_id;
+  bye.next = onward->next;
+  bye.flow = to.hop;
+  bye.text = "BYE ";
+  bye.text += onward->request_uri;
+  bye.text += " SIP/2.0\r\nMax-Forwards: 70\r\n";
+  if (!onward->route.empty()) bye.text += "Route: " + onward->route + "\r\n";
+  bye.text.append("From: ").append(from).append("\r\nTo: ").append(to.name).append("\r\nCall-ID: ").append(call.call_id).append("\r\nCSeq: ");
+  append_number(bye.text, cseq);
+  bye.text += " BYE\r\nReason: SIP;cause=480;text=\"No media\"\r\nContent-Length: 0\r\n\r\n";
+  if (!send_own(std::move(bye), now_ms, out)) core_.counters.drop(Drop::limit);
 }
 
 /// The streams of an answered call, of whose silence its end may follow; none where a side is on hold.

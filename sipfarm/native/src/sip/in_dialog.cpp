@@ -47,7 +47,7 @@ Fate Forwarder::pass_ack(const MessageRef& ack, const net::Hop& source, const Ow
   NextHop next;
   if (ack->max_forwards() == 0 || !locate_in_dialog(*ack, route, next)) return core_.drop(Drop::unanswerable);
   if (next.known) return send_ack(*ack, source, route, next.hop, {}, now_ms, out);
-  if (!ask({0, 0, TimerId::none, ack, source, {}, {}, {}}, next, now_ms, out)) return core_.drop(Drop::limit);
+  if (!ask({0, 0, TimerId::none, ack, source, {}, {}}, next, now_ms, out)) return core_.drop(Drop::limit);
   return {};
 }
 

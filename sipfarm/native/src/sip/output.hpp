@@ -40,6 +40,15 @@ struct Event {
   std::string text;
 };
 
+/// No response came to a request that Python sent.
+inline Event unanswered(std::uint64_t key, int status) {
+  Event event;
+  event.kind = EventKind::response;
+  event.id = key;
+  event.status = static_cast<std::uint16_t>(status);
+  return event;
+}
+
 /// One message to be sent; its bytes stand in the output's arena.
 struct Send {
   net::Hop hop;

@@ -22,6 +22,7 @@ namespace sipfarm::sip {
 enum class User : std::uint8_t {
   none,     // answers come from the engine, responses are nobody's business
   tasks,    // Python
+  own,      // a request of the farm's own that has another way left: `user_id` names it
   forward,  // a fork: `user_id` names it
 };
 
