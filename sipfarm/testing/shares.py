@@ -12,7 +12,8 @@ from sipfarm.testing.real_farm import RealFarm
 FORWARDED: Final = "sipfarm_sip_forwarded"
 """Requests that a member sent on: those of the calls that it owns."""
 STOPPED_S: Final = 0.15
-RUNNING_S: Final = 0.10
+RUNNING_S: Final = 0.07
+"""Shorter than what a member's probe of its loop waits: else each may just come before the stop."""
 
 
 class Shares:
