@@ -120,6 +120,8 @@ class Dispatcher:
         self._log = log
         self._bound_to_receiver = bound_to_receiver
         self._waiting = 0
+        self._undecided: set[int] = set()
+        """Requests on which nothing is decided yet, unless they were cancelled."""
 
     @property
     def waiting(self) -> int:
@@ -145,13 +147,24 @@ class Dispatcher:
             assert ack is not None
             users.task_calls.ack(ack)
         elif kind == _CANCEL:
-            users.forwarding.settled(event.id)
-            if not users.task_calls.cancel(event.id):
-                self._reply(event.id, Reply(487))
+            self._cancelled(event.id)
         elif kind == _RESOLVE:
             self._later(0, self._resolve(event))
         elif kind == _BANNED:
             self._log.warning("source_banned", source=event.hop.host, fault=event.text)
+
+    def _cancelled(self, invite: int) -> None:
+        """Answer an INVITE whose caller has given up (RFC 3261 §9.2). Before it was decided on it
+        may be a stranger's.
+        """
+        users = self._users
+        users.forwarding.settled(invite)
+        if users.task_calls.cancel(invite):
+            return
+        is_undecided = invite in self._undecided
+        self._undecided.discard(invite)
+        now_ms = self._clock.now_ms()
+        users.forwarding.reply(invite, Reply(487), now_ms, stateless=is_undecided)
 
     def bindings_changed(self, aor: str) -> None:
         """A phone has registered, here or through another member."""
@@ -195,10 +208,18 @@ class Dispatcher:
         if isinstance(decision, Judged):
             self._carry_out(request, decision)
             return
+        self._undecided.add(request.transaction)
         self._later(request.transaction, self._decide_later(request, decision))
 
     async def _decide_later(self, request: Message, decision: Awaitable[Judged[Decision]]) -> None:
-        self._carry_out(request, await decision)
+        try:
+            judged = await decision
+            if request.transaction in self._undecided:
+                self._carry_out(request, judged)
+            else:
+                self._note_sender(request, judged.standing)
+        finally:
+            self._undecided.discard(request.transaction)
 
     def _note_sender(self, request: Message, standing: Standing) -> None:
         """Tell the engine what a request has shown of its sender."""
@@ -322,6 +343,7 @@ class Dispatcher:
     def _later(self, transaction: int, work: Coroutine[object, object, None]) -> None:
         if self._waiting >= WAITING_MAX:
             work.close()
+            self._undecided.discard(transaction)
             if transaction:
                 self._reply(transaction, unavailable(5))
             return

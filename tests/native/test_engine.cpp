@@ -148,6 +148,8 @@ TEST_CASE("a repeated CANCEL is absorbed; one without INVITE gets 481 each time,
   }
   CHECK(bench.engine.transactions().server_count() == 0);
   const std::uint64_t id = bench.ask({});
+  bench.respond(id, 180);
+  bench.take("SIP/2.0 180");
   for (int i = 0; i < 2; ++i) {
     bench.receive(alice, cancel.text());
     bench.take("SIP/2.0 200");
@@ -156,6 +158,45 @@ TEST_CASE("a repeated CANCEL is absorbed; one without INVITE gets 481 each time,
   CHECK(bench.take_event(sip::EventKind::cancel).id == id);
   bench.no_event();
   bench.respond(id, 487);
+  bench.advance(40'000);
+  bench.sent.clear();
+  bench.at_rest();
+}
+
+TEST_CASE("a CANCEL of what may be a stranger's leaves nothing behind, and is told once (RFC 3261 §8.2.7, §9.2)") {
+  Bench bench;
+  const std::uint64_t id = bench.ask({});
+  Ask cancel;
+  cancel.method = "CANCEL";
+  bench.receive(alice, cancel.text());
+  const std::string to = value_of(bench.take("SIP/2.0 200"), "To");
+  bench.receive(alice, cancel.text());
+  CHECK(value_of(bench.take("SIP/2.0 200"), "To") == to);
+  CHECK(bench.take_event(sip::EventKind::cancel).id == id);
+  bench.no_event();
+  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.answer_statelessly(id, {487, {}, {}, {}, {}}, now, out); });
+  CHECK(value_of(bench.take("SIP/2.0 487"), "To") == to);
+  CHECK(bench.engine.transactions().server_count() == 0);
+  bench.receive(alice, cancel.text());
+  bench.take("SIP/2.0 481");
+  bench.nothing_sent();
+  bench.at_rest();
+}
+
+TEST_CASE("where a 100 has gone out a CANCEL and its INVITE are answered as any, with one To tag (RFC 3261 §9.2)") {
+  Bench bench;
+  const std::uint64_t id = bench.ask({});
+  bench.advance(200);
+  bench.take("SIP/2.0 100");
+  Ask cancel;
+  cancel.method = "CANCEL";
+  bench.receive(alice, cancel.text());
+  const std::string to = value_of(bench.take("SIP/2.0 200"), "To");
+  bench.take_event(sip::EventKind::cancel);
+  bench.act([&](sip::Engine& e, std::int64_t now, sip::Output& out) { e.answer_statelessly(id, {487, {}, {}, {}, {}}, now, out); });
+  CHECK(value_of(bench.take("SIP/2.0 487"), "To") == to);
+  bench.advance(500);
+  bench.take("SIP/2.0 487");
   bench.advance(40'000);
   bench.sent.clear();
   bench.at_rest();

@@ -48,7 +48,7 @@ void Engine::answer_statelessly(std::uint64_t handle, const Answer& answer, std:
   const Turn turn{*this, now_ms, out};
   const ServerTransaction* transaction = transactions_.find_server(handle);
   if (transaction == nullptr || !transaction->request) return;
-  if (transaction->provisional_sent || transaction->user == User::forward) {  // its client waits for a response, and repeats nothing
+  if (!may_be_strangers(*transaction)) {  // its client waits for a response, and repeats nothing
     respond(handle, answer, now_ms, out);
     return;
   }

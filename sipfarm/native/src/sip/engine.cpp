@@ -257,11 +257,16 @@ Fate Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
     return wait_for_invite(key, std::move(cancel), arrival, now_ms);
   }
   if (transaction == nullptr) return refuse(*cancel, arrival.hop, {481, {}, {}, {}, {}}, Drop::none, out);
-  if (transactions_.open_server(cancel, arrival.hop, now_ms, own, Work::standing) == nullptr) return core_.drop(Drop::limit);
-  std::string tag = transaction->to_tag;  // that of the INVITE's answers (RFC 3261 §9.2)
-  if (tag.empty()) core_.keys.append(tag, MarkKind::tag, core_.own_mark(invite), cancel->call_id());
-  respond(own, {200, {}, {}, {}, tag}, now_ms, out);
-  if (transaction->cancelled || transaction->status >= 200) return {};
+  Fate fate;
+  if (may_be_strangers(*transaction)) {
+    fate = refuse(*cancel, arrival.hop, {200, {}, {}, {}, {}}, Drop::none, out);
+  } else {
+    if (transactions_.open_server(cancel, arrival.hop, now_ms, own, Work::standing) == nullptr) return core_.drop(Drop::limit);
+    std::string& tag = transaction->to_tag;  // that of the INVITE's answers (RFC 3261 §9.2)
+    if (tag.empty()) core_.keys.append(tag, MarkKind::tag, core_.own_mark(invite), cancel->call_id());
+    respond(own, {200, {}, {}, {}, tag}, now_ms, out);
+  }
+  if (transaction->cancelled || transaction->status >= 200) return fate;
   transaction->cancelled = true;
   if (transaction->user == User::forward) {
     std::string reason;
@@ -269,10 +274,10 @@ Fate Engine::receive_cancel(MessageRef cancel, const Arrival& arrival, std::int6
       if (line.header == Header::reason) reason += "Reason: " + std::string{cancel->value(line)} + "\r\n";
     }
     forwarder_.cancel(transaction->user_id, reason, now_ms, out);
-    return {};
+    return fate;
   }
   out.events.push_back(request_event(EventKind::cancel, invite, std::move(cancel), arrival.hop));
-  return {};
+  return fate;
 }
 
 Fate Engine::open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out) {

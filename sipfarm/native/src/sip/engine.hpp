@@ -152,6 +152,10 @@ class Engine {
   Fate receive_request(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);
   Fate receive_ack(const MessageRef& ack, const Arrival& arrival, const OwnRoute& route, bool in_own_dialog, std::int64_t now_ms, Output& out);
   Fate receive_cancel(MessageRef cancel, const Arrival& arrival, std::int64_t now_ms, Output& out);
+  /// Nothing has left for a request yet, nor is it forwarded: an answer to it need not be kept.
+  static bool may_be_strangers(const ServerTransaction& transaction) noexcept {
+    return !transaction.provisional_sent && transaction.user != User::forward;
+  }
   Fate open_request(MessageRef request, const net::Hop& source, std::int64_t now_ms, Output& out);
   /// The fate of what begins something new and is held off by its source; nothing where it is admitted.
   std::optional<Fate> held_off(const Arrival& arrival, std::int64_t now_ms) noexcept;
