@@ -254,10 +254,10 @@ class Event:
 def siphash(key: bytes, data: bytes) -> int:
     """SipHash-2-4 with a 16-byte key."""
 
-def sent_by(response: bytes, gone: Hop) -> tuple[Hop, str] | None:
+def sent_by(response: bytes, gone: Hop) -> tuple[Hop, str, str, int] | None:
     """
-    (hop, server name) of a response whose connection is gone (RFC 3261 §18.2.2); None where no
-    connection may be opened.
+    (hop, server name, name to look up, its port) of a response whose connection is gone (RFC 3261
+    §18.2.2); None where no connection may be opened.
     """
 
 class Output:

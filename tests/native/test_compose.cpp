@@ -98,6 +98,8 @@ TEST_CASE("a response whose connection is gone goes where its request came from,
   REQUIRE(found);
   CHECK(found->hop.remote == net::Address::parse("192.0.2.1", 5061).value());
   CHECK(found->server == "phone.example");
+  CHECK(found->name == "phone.example");
+  CHECK(found->port == 0);
   CHECK(found->hop.flow == 0);
   CHECK(found->hop.member == 0);
   gone.transport = net::Transport::tcp;
@@ -105,6 +107,12 @@ TEST_CASE("a response whose connection is gone goes where its request came from,
   REQUIRE(found);
   CHECK(found->hop.remote.port == 5070);
   CHECK(found->server.empty());
+  CHECK(found->name.empty());
+  found = sip::sent_by_of(response("TCP phone.example:5070"), gone);
+  REQUIRE(found);
+  CHECK(found->server.empty());
+  CHECK(found->name == "phone.example");
+  CHECK(found->port == 5070);
   CHECK_FALSE(sip::sent_by_of("OPTIONS sip:a@x SIP/2.0\r\n\r\n", gone));
   CHECK_FALSE(sip::sent_by_of("", gone));
   gone.transport = net::Transport::ws;

@@ -13,12 +13,15 @@ import pytest
 import structlog
 
 from sipfarm.base.errors import CapacityError, StartError
-from sipfarm.base.net import Transport
+from sipfarm.base.io.entropy import SystemEntropy
+from sipfarm.base.net import HostPort, Listen, Transport
 from sipfarm.base.records import Domain
 from sipfarm.native import Hop
 from sipfarm.signaling.io.connection import ConnectionLimits
+from sipfarm.signaling.io.resolver import Resolver
 from sipfarm.signaling.io.streams import Streams, StreamSettings, source_of
 from sipfarm.signaling.io.tls import Certificates, Pair, server_context
+from sipfarm.testing.dns_server import DnsServer
 from sipfarm.testing.stream_farm import Certificate, make_certificate
 
 MESSAGE = b"OPTIONS sip:example.test SIP/2.0\r\nContent-Length: 0\r\n\r\n"
@@ -51,6 +54,7 @@ async def pool(
     transport: Transport = Transport.TCP,
     certificates: Callable[[asyncio.TaskGroup], Awaitable[Certificates]] | None = None,
     host: str = HOST,
+    resolver: Resolver | None = None,
 ) -> AsyncGenerator[tuple[Streams, Kept, int]]:
     """A pool that listens on one port."""
     kept = Kept()
@@ -65,6 +69,7 @@ async def pool(
             5,
             settings,
             shown,
+            resolver,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as listener:
@@ -77,10 +82,16 @@ async def pool(
 
 
 async def connect(
-    port: int, context: ssl.SSLContext | None = None, name: str | None = None, host: str = HOST
+    port: int,
+    context: ssl.SSLContext | None = None,
+    name: str | None = None,
+    host: str = HOST,
+    source: str | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     async with asyncio.timeout(WITHIN_S):
-        return await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+        return await asyncio.open_connection(
+            host, port, ssl=context, server_hostname=name, local_addr=source and (source, 0)
+        )
 
 
 async def ends(reader: asyncio.StreamReader) -> bool:
@@ -428,6 +439,39 @@ def test_a_response_whose_connection_is_gone_goes_to_the_port_of_sent_by() -> No
             assert streams.count == 1
 
     asyncio.run(run())
+
+
+def test_where_nobody_is_at_its_source_a_response_follows_the_name_in_sent_by() -> None:
+    """RFC 3261 §18.2.2, RFC 3263 §5."""
+    source, elsewhere = "127.0.0.3", "127.0.0.2"
+    zone = f"""
+        phone.example.test A {source}
+        phone.example.test A 127.0.0.4
+        phone.example.test A {elsewhere}
+    """
+
+    async def run(names: DnsServer) -> None:
+        listen = Listen(Transport.TCP, HostPort(HOST, 5060))
+        resolver = Resolver(SystemEntropy(), [listen], [names.address])
+        phone = pool(host=elsewhere)
+        async with pool(resolver=resolver) as (streams, kept, port), phone as (_, of_phone, at):
+            _, writer = await connect(port, source=source)
+            writer.write(MESSAGE)
+            _, hop = await kept.next_message()
+            streams.send(hop, MESSAGE, 41)
+            writer.close()
+            assert await kept.next_failure() == 41  # the connection is gone
+            for name in ("phone.example.test", "nobody.example.test", HOST):
+                streams.send(hop, response("TCP", f"{name}:{at}"), 0)
+            received, _ = await of_phone.next_message()
+            assert received == response("TCP", f"phone.example.test:{at}")
+            answer = response("TCP", f"phone.example.test:{at}").replace(b"200 OK", b"486 No")
+            streams.send(hop, answer, 0)
+            assert (await of_phone.next_message())[0] == answer
+            assert streams.count == 1
+
+    with DnsServer(zone) as names:
+        asyncio.run(run(names))
 
 
 def test_over_tls_sent_by_must_be_proven_there(

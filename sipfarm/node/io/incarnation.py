@@ -125,6 +125,7 @@ class Incarnation:
         self.packet_log = stack.enter_context(written)
         self.driver.use_packet_log(self.packet_log)
         self.certificates = await self._certificates(group)
+        resolver = Resolver(SystemEntropy(), listens, config.sip.nameservers)
         self.streams = Streams(
             group,
             self.driver.receive_messages,
@@ -133,6 +134,7 @@ class Incarnation:
             int.from_bytes(SystemEntropy().token_bytes(4)),
             stream_settings(config),
             self.certificates,
+            resolver,
         )
         stack.callback(self.streams.close)
         self.driver.use_streams(self.streams)
@@ -166,7 +168,7 @@ class Incarnation:
             self.driver,
             self.clock,
             group,
-            Resolver(SystemEntropy(), listens, config.sip.nameservers),
+            resolver,
             self._binding_changed,
             self.log,
             bound_to_receiver=self.config.sip.reply_via == "receiver",

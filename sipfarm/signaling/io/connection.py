@@ -172,14 +172,18 @@ class Connection(asyncio.Protocol):
         elif transaction:
             self._pool.failed(transaction)
 
-    def give_up(self) -> None:
-        """It could not be opened, or is lost: nothing that was sent over it is answered."""
+    def give_up(self) -> list[bytes]:
+        """It could not be opened, or is lost: nothing that was sent over it is answered. Returned
+        is what still waits and whose failure nobody is told.
+        """
         failed = [transaction for _, transaction in self._waiting if transaction]
+        left = [message for message, transaction in self._waiting if not transaction]
         failed += dict.fromkeys(self._sent)
         self._waiting.clear()
         self._sent.clear()
         for transaction in failed:
             self._pool.failed(transaction)
+        return left
 
     def close(self) -> None:
         """Write what is queued, say good-bye, and close."""

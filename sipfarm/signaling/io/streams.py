@@ -22,10 +22,12 @@ from sipfarm.signaling.io.connection import (
     Place,
     StreamFraming,
 )
+from sipfarm.signaling.io.resolver import Resolver
 from sipfarm.signaling.io.tls import Certificates, client_context
 from sipfarm.signaling.io.websocket import WebSocketFraming
 
 CONNECT_TIMEOUT_S: Final = 5.0  # TLS handshake included
+BY_NAME_S: Final = 10.0  # in which another address is tried for responses that found nobody
 CLOSE_ALL_S: Final = 30.0  # in which a draining member closes its connections
 CLOSE_PAUSE_S_MAX: Final = 0.5
 CLOSING_S: Final = 5.0  # for what is queued to a peer that we close; then it is thrown away
@@ -74,8 +76,11 @@ class Streams:
         first_flow: int,
         settings: StreamSettings | None = None,
         certificates: Certificates | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
-        """`first_flow`: drawn at random, so that a flow of an earlier life means nothing."""
+        """`first_flow`: drawn at random, so that a flow of an earlier life means nothing.
+        `resolver`: for responses that can be sent to nothing but a name.
+        """
         self.receive = receive
         self.settings = settings or StreamSettings()
         self.limits = self.settings.connection
@@ -85,6 +90,7 @@ class Streams:
         self._group = group
         self._log = log
         self._certificates = certificates
+        self._resolver = resolver
         self._loop = asyncio.get_running_loop()
         self._by_flow: dict[int, Connection] = {}
         self._by_remote: dict[Remote, Connection] = {}
@@ -146,7 +152,7 @@ class Streams:
             connection = self._reached(hop, server)
             elsewhere = sent_by(message, hop) if connection is None and hop.flow else None
             if elsewhere is not None:
-                connection = self._reached(*elsewhere)
+                connection = self._reached(*elsewhere[:2])
         if connection is not None:
             connection.send(message, transaction)
         elif transaction:
@@ -266,13 +272,48 @@ class Streams:
         held = len(self._by_flow) + self._opening
         if self._opening >= OPENING_MAX or held >= self.settings.connections_max:
             return None
-        connection = self._connection(hop.transport, hop.local, StreamFraming(), accepted=False)
-        self._remember(remote, connection)
+        connection = self._new(hop, server)
         self._opening += 1
-        self._group.create_task(self._open(connection, hop, server))
+        self._group.create_task(self._open_or_answer(connection, hop, server))
         return connection
 
-    async def _open(self, connection: Connection, hop: Hop, server: str) -> None:
+    def _new(self, hop: Hop, server: str) -> Connection:
+        connection = self._connection(hop.transport, hop.local, StreamFraming(), accepted=False)
+        self._remember((hop.transport, hop.host, hop.port, server), connection)
+        return connection
+
+    async def _open_or_answer(self, connection: Connection, hop: Hop, server: str) -> None:
+        try:
+            until_s = self.now_s() + BY_NAME_S
+            for response in await self._open(connection, hop, server) or ():
+                await self._answer_by_name(response, hop, until_s)
+        finally:
+            self._opening -= 1
+
+    async def _answer_by_name(self, response: bytes, tried: Hop, until_s: float) -> None:
+        """Nobody is where the request came from: the name in sent-by is left (RFC 3261 §18.2.2,
+        RFC 3263 §5).
+        """
+        found = sent_by(response, tried)
+        if found is None or self._resolver is None or not found[2]:
+            return
+        _, server, name, port = found
+        for there in await self._resolver.locate(name, port, tried.transport):
+            hop = Hop(there.transport, there.host, there.port, tried.local)
+            if (hop.host, hop.port) == (tried.host, tried.port):
+                continue
+            if self.now_s() > until_s or self._is_closed:
+                return
+            connection = self._by_remote.get((hop.transport, hop.host, hop.port, server))
+            if connection is None:
+                connection = self._new(hop, server)
+                if await self._open(connection, hop, server) is not None:
+                    continue
+            connection.send(response, 0)
+            return
+
+    async def _open(self, connection: Connection, hop: Hop, server: str) -> list[bytes] | None:
+        """None where it is open; else what waited for it, and nobody is told of."""
         host = hop.host.strip("[]")
         context, shown = None, None
         if hop.transport == "tls":
@@ -286,9 +327,8 @@ class Streams:
         except (OSError, TimeoutError) as error:
             self._forget(connection)
             self._log.info("connection_failed", remote=repr(hop), reason=str(error) or "timeout")
-            connection.give_up()
-        finally:
-            self._opening -= 1
+            return connection.give_up()
+        return None
 
     @cached_property
     def _client_contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:

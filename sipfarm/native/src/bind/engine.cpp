@@ -236,10 +236,11 @@ void bind_engine(nb::module_& module) {
   module.def("sent_by",
              [](nb::bytes response, const net::Hop& gone) -> nb::object {
                const auto found = sip::sent_by_of({response.c_str(), response.size()}, gone);
-               return found ? nb::object(nb::make_tuple(found->hop, to_str(found->server))) : nb::object(nb::none());
+               return found ? nb::object(nb::make_tuple(found->hop, to_str(found->server), to_str(found->name), found->port)) : nb::object(nb::none());
              },
              nb::arg("response"), nb::arg("gone"),
-             "(hop, server name) of a response whose connection is gone (RFC 3261 §18.2.2); None where no connection may be opened.");
+             "(hop, server name, name to look up, its port) of a response whose connection is gone (RFC 3261 §18.2.2); None where no connection "
+             "may be opened.");
 
   nb::class_<Output>(module, "Output", "What calls of the engine caused; performed by the driver and then cleared.")
       .def(nb::init<>())

@@ -176,7 +176,9 @@ std::optional<SentBy> sent_by_of(std::string_view response, const net::Hop& gone
   found.hop.flow = 0;
   found.hop.member = 0;
   found.hop.remote.port = via.port != 0 ? via.port : secure ? 5061 : 5060;
-  if (secure && !net::Address::parse(via.host, 0)) found.server = via.host;
+  found.port = via.port;
+  if (!net::Address::parse(via.host, 0)) found.name = via.host;
+  if (secure) found.server = found.name;
   return found;
 }
 

@@ -36,8 +36,11 @@ net::Hop reply_hop(const Via& via, const net::Hop& source) noexcept;
 struct SentBy {
   net::Hop hop;
   std::string server;  // the name that a TLS server there must prove; "": an address was named
+  std::string name;    // of sent-by; "": it is an address
+  std::uint16_t port = 0;  // of sent-by; 0: not given
 };
-/// Where a response goes whose connection is gone: to the address that the request came from, at the port of sent-by (RFC 3261 §18.2.2).
+/// Where a response goes whose connection is gone: to the address that the request came from, at the port of sent-by (RFC 3261 §18.2.2);
+/// and the name to look up if nobody is there (RFC 3263 §5).
 /// Nothing for what is no response, and over a WebSocket, which only its client opens (RFC 7118 §5).
 std::optional<SentBy> sent_by_of(std::string_view response, const net::Hop& gone);
 
