@@ -50,12 +50,14 @@ from sipfarm.config.values import (
     store_url,
     token_of,
     trusted_network,
+    web_origin,
 )
 
 SECTIONS = ("farm", "member", "sip", "protect", "bus", "media", "admin")
 LISTEN_MAX = 64
 TRUSTED_MAX = 256
 NAMESERVERS_MAX = 3
+ORIGINS_MAX = 256
 RECONNECT_WAIT_MS_MAX = 30_000
 """Below 64*T1, when the sender of a request gives it up (RFC 3261 §17.1.2.2)."""
 EXEMPT_MAX = 256
@@ -145,6 +147,7 @@ def _sip(table: TomlTable, directory: Path) -> SipConfig:
         nameservers=table.take(
             "nameservers", list_of(text_of(nameserver_address), NAMESERVERS_MAX), ()
         ),
+        origins=table.take("origins", list_of(text_of(web_origin), ORIGINS_MAX), ()),
         reconnect_wait_ms=table.take("reconnect_wait_ms", integer(0, RECONNECT_WAIT_MS_MAX), 5_000),
     )
 

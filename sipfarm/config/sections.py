@@ -79,6 +79,8 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What callers are challenged with, the preferred algorithm first (RFC 8760 §2.4)."""
     nameservers: tuple[HostPort, ...] = ()
     """Asked for next hops (RFC 3263); by default those of the machine, and its hosts file."""
+    origins: tuple[str, ...] = ()
+    """Of the pages that may open a WebSocket (RFC 6455 §10.2); none named: any may."""
     reconnect_wait_ms: int = 5_000
     """How long a call waits for a phone that has lost its flow to register again; 0: not at all."""
 

@@ -11,9 +11,15 @@ from sipfarm.base.toml_values import IpNetwork, integer, ip_network
 GOSSIP_INTERVAL_MS = 200
 """Load is told to the other members this often (DESIGN §4); a member is silent after twice that."""
 DNS_PORT = 53
+PORT_MAX = 65_535
 TOKEN_CHARACTERS_MIN = 8
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9])?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
+    r"(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
+)
+_WEB_PORTS = {"http": 80, "https": 443}
 _REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "unix")
 
 
@@ -86,6 +92,16 @@ def nameserver_address(value: str) -> HostPort:
     if address.ip is None or address.port == 0:
         raise ValueError(f'"{value}": write the IP address of a name server')
     return address
+
+
+def web_origin(value: str) -> str:
+    """As browsers write it (RFC 6454 §6.2): without the port that its scheme has anyway."""
+    found = _ORIGIN.fullmatch(value.lower())
+    port = int(found["port"] or 0) if found else 0
+    if not found or port > PORT_MAX:
+        raise ValueError(f'"{value}": write it as browsers do, as in "https://phone.example.com"')
+    origin = f"{found['scheme']}://{found['host']}"
+    return origin if port in {0, _WEB_PORTS.get(found["scheme"])} else f"{origin}:{port}"
 
 
 def bus_address(value: str) -> HostPort:

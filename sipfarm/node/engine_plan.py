@@ -48,7 +48,7 @@ def engine_of(
 
 def stream_settings(config: Config) -> StreamSettings:
     """Behind a balancer that rewrites addresses all phones come from one."""
-    settings = StreamSettings()
+    settings = StreamSettings(origins=frozenset(config.sip.origins))
     if config.sip.reply_via != "receiver":
         return settings
     return msgspec.structs.replace(

@@ -120,7 +120,10 @@ class StreamLink:
 class WebSocketLink:
     """The client's side of RFC 7118, as a browser has it: it cannot be reached but by this link."""
 
-    def __init__(self, stream: socket.socket, subprotocols: tuple[str, ...] = ("sip",)) -> None:
+    def __init__(
+        self, stream: socket.socket, subprotocols: tuple[str, ...] = ("sip",), origin: str = ""
+    ) -> None:
+        """`origin`: of the page; without one it is no browser."""
         self.stream = stream
         self.transport = "WSS" if isinstance(stream, ssl.SSLSocket) else "WS"
         self.sent_by = f"{os.urandom(5).hex()}.invalid"
@@ -134,7 +137,10 @@ class WebSocketLink:
         self.refused_with = 0
         host, port = stream.getpeername()[:2]
         request = Request(
-            host=str(HostPort(host, port)), target="/", subprotocols=list(subprotocols)
+            host=str(HostPort(host, port)),
+            target="/",
+            subprotocols=list(subprotocols),
+            extra_headers=[(b"Origin", origin.encode())] if origin else [],
         )
         stream.sendall(self._client.send(request))
         while not self._is_accepted and not self.refused_with:

@@ -17,6 +17,7 @@ from sipfarm.testing.processes import Child, Children
 COMMAND: Final = (sys.executable, "-m", "sipfarm.cli.main")
 DOMAIN: Final = "example.test"
 OTHER_DOMAIN: Final = "other.test"
+PAGE_ORIGIN: Final = "https://phone.example.test"
 """Has a certificate of its own."""
 USERS: Final = ("alice", "bob", "carol", "dora")
 READY_WITHIN_S: Final = 40.0
@@ -175,6 +176,7 @@ listen = [{", ".join(f'"{listen}"' for listen in listens)}]
 certificate = "{self.own.certificate}"
 key = "{self.own.key}"
 trusted = ["{self.address(128)}/26"]
+origins = ["{PAGE_ORIGIN}"]
 reconnect_wait_ms = {RECONNECT_WAIT_S * 1_000:.0f}
 [bus]
 listen = "{bus}"

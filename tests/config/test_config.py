@@ -34,6 +34,7 @@ reply_via = "receiver"
 routing = "provider.routing:route"
 trusted = ["10.0.0.0/8", "::1/128"]
 nameservers = ["192.0.2.53", "[2001:db8::53]:5353"]
+origins = ["https://Phone.example.test:443", "http://[::1]:8000", "capacitor://localhost"]
 
 [protect]
 unproven_per_second = 50
@@ -103,6 +104,11 @@ def test_every_key_is_read() -> None:
     assert config.sip.routing == "provider.routing:route"
     assert [str(network) for network in config.sip.trusted] == ["10.0.0.0/8", "::1/128"]
     assert config.sip.nameservers == (HostPort("192.0.2.53", 53), HostPort("2001:db8::53", 5353))
+    assert config.sip.origins == (
+        "https://phone.example.test",
+        "http://[::1]:8000",
+        "capacitor://localhost",
+    )
     assert config.protect == ProtectConfig(
         unproven_per_second=50,
         unproven_total_per_second=0,
@@ -125,6 +131,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert config.member.packet_log is None
     assert config.sip.routing == STOCK_ROUTING
     assert config.sip.trusted == ()
+    assert config.sip.origins == ()
     assert config.media.mode == "relay"
     assert [str(network) for network in config.protect.exempt] == ["127.0.0.0/8", "::1/128"]
     assert config.admin.token is None
@@ -168,6 +175,14 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("[bus]", 'certificate = "c.pem"\n[bus]', "8: [sip] certificate: certificate and key go"),
         ("[bus]", 'trusted = ["10.0.0.1/8"]\n[bus]', '8: [sip] trusted: "10.0.0.1/8" is no netw'),
         ("[bus]", 'trusted = ["0.0.0.0/0"]\n[bus]', '8: [sip] trusted: "0.0.0.0/0" is everybody'),
+        ("[bus]", 'origins = ["*"]\n[bus]', '8: [sip] origins: "*": write it as browsers do'),
+        ("[bus]", 'origins = ["http://a/"]\n[bus]', '8: [sip] origins: "http://a/": write it as'),
+        ("[bus]", 'origins = ["http://a:65536"]\n[bus]', '8: [sip] origins: "http://a:65536": wr'),
+        (
+            "[bus]",
+            'origins = ["http://a", "http://A:80"]\n[bus]',
+            '8: [sip] origins: "http://a" stands there twice',
+        ),
         ("[bus]", 'nameservers = ["ns"]\n[bus]', '8: [sip] nameservers: "ns": write the IP addr'),
         ("redis://127.0.0.1:6379/0", "redis+sentinel://a", '3: [farm] store: "redis+sentinel://a"'),
         ("[bus]", 'routing = "x"\n[bus]', '8: [sip] routing: "x": must name a function'),

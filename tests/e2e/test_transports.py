@@ -32,6 +32,7 @@ from sipfarm.testing.stream_farm import (
     COMMAND,
     DOMAIN,
     OTHER_DOMAIN,
+    PAGE_ORIGIN,
     PORTS,
     RECONNECT_WAIT_S,
     SILENCE_S,
@@ -491,6 +492,15 @@ def test_a_websocket_without_the_subprotocol_is_refused(farm: StreamFarm) -> Non
     link = WebSocketLink(connected(farm.at(WS)), ("chat",))
     assert link.refused_with == 400
     link.close()
+
+
+def test_a_page_of_another_origin_is_refused(farm: StreamFarm) -> None:
+    stranger = WebSocketLink(connected(farm.at(WS)), origin="https://evil.test")
+    assert stranger.refused_with == 403
+    stranger.close()
+    page = WebSocketLink(connected(farm.at(WS)), origin=PAGE_ORIGIN)
+    assert phone_on(page, "alice").options().status == 200
+    page.close()
 
 
 @pytest.mark.parametrize(

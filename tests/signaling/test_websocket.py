@@ -1,5 +1,6 @@
 """SIP over WebSocket from bytes to messages (RFC 7118), without a socket."""
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -27,15 +28,22 @@ MESSAGE = b"OPTIONS sip:example.test SIP/2.0\r\nContent-Length: 0\r\n\r\n"
 class Client:
     """The other end: what it says is fed, and what is answered is read."""
 
-    def __init__(self, cut: Random | None = None) -> None:
-        self.framing = WebSocketFraming()
+    def __init__(self, cut: Random | None = None, origins: frozenset[str] = frozenset()) -> None:
+        self.framing = WebSocketFraming(origins)
         self.found: list[tuple[str, bytes]] = []
         self.events: list[Event] = []
         self._client = WSConnection(ConnectionType.CLIENT)
         self._cut = cut
 
-    def upgrade(self, *subprotocols: str) -> None:
-        self.say(Request(host="example.test", target="/sip", subprotocols=list(subprotocols)))
+    def upgrade(self, *subprotocols: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.say(
+            Request(
+                host="example.test",
+                target="/sip",
+                subprotocols=list(subprotocols),
+                extra_headers=list(headers),
+            )
+        )
 
     def say(self, event: Event) -> None:
         self.feed(self._client.send(event))
@@ -97,6 +105,38 @@ def test_an_upgrade_to_something_else_is_refused() -> None:
     assert b"subprotocol sip" in client.found[0][1]
     assert client.kinds() == ["answer", "error"]
     assert not client.framing.is_open
+
+
+PAGE = frozenset({"https://phone.example.test"})
+
+
+@pytest.mark.parametrize(
+    ("origins", "told", "accepted"),
+    [
+        (frozenset[str](), ["https://anybody.example.test"], True),
+        (PAGE, ["https://phone.example.test"], True),
+        (PAGE, ["HTTPS://Phone.example.test"], True),
+        (PAGE, [], True),  # no browser
+        (PAGE, ["https://phone.example.test.evil.test"], False),
+        (PAGE, ["http://phone.example.test"], False),
+        (PAGE, ["https://phone.example.test:8443"], False),
+        (PAGE, ["null"], False),
+        (PAGE, [""], False),
+        (PAGE, ["https://phone.example.test", "https://evil.test"], False),
+    ],
+)
+def test_pages_of_other_origins_are_refused_before_any_sip(
+    origins: frozenset[str], told: list[str], accepted: bool
+) -> None:
+    """RFC 6455 §10.2, RFC 7118 §7."""
+    client = Client(origins=origins)
+    client.upgrade("sip", headers=[(b"Origin", origin.encode()) for origin in told])
+    assert client.framing.is_open is accepted
+    assert client.kinds() == ["answer", "opened" if accepted else "error"]
+    assert client.found[0][1].startswith(b"HTTP/1.1 101" if accepted else b"HTTP/1.1 403")
+    if not accepted:
+        assert client.error() == "upgrade refused with 403"
+        assert not client.framing.feed(MESSAGE)
 
 
 UPGRADE = (

@@ -55,6 +55,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     look_s: float = 2.0  # how often connections are looked at for being overdue
     verify_names: bool = True
     """Whether a TLS server that was found by its name must prove it (RFC 5922 §7)."""
+    origins: frozenset[str] = frozenset()
+    """Of pages that may open a WebSocket; none named: any may."""
     connection: ConnectionLimits = ConnectionLimits()
 
     def __post_init__(self) -> None:
@@ -129,7 +131,7 @@ class Streams:
 
         def make() -> Connection:
             framing = (
-                WebSocketFraming()
+                WebSocketFraming(self.settings.origins)
                 if transport in {Transport.WS, Transport.WSS}
                 else StreamFraming()
             )

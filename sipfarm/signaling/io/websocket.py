@@ -35,7 +35,11 @@ Found = list[tuple[Kind, bytes]]
 class WebSocketFraming:
     """One WebSocket, from its HTTP upgrade to its close. No extension is agreed to."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: frozenset[str] = frozenset()) -> None:
+        """`origins`: of pages that may open it, in lower case; none named: any may. What tells no
+        origin is no browser, and does as it likes (RFC 6455 §10.2).
+        """
+        self._origins = origins
         self._websocket = WSConnection(ConnectionType.SERVER)
         self._is_open = False
         self._is_over = False
@@ -98,6 +102,8 @@ class WebSocketFraming:
     def _upgrade(self, request: Request) -> Found:
         if SUBPROTOCOL not in request.subprotocols:
             return self._refuse(400, "This WebSocket carries SIP: ask for the subprotocol sip.")
+        if self._origins and not _origins_of(request) <= self._origins:
+            return self._refuse(403, "Pages of this origin may not call here.")
         self._is_open = True
         accept = self._websocket.send(AcceptConnection(subprotocol=SUBPROTOCOL))
         return [("answer", accept), ("opened", b"")]
@@ -168,3 +174,11 @@ class WebSocketFraming:
             return self._websocket.send(event)
         except LocalProtocolError:
             return b""
+
+
+def _origins_of(request: Request) -> set[str]:
+    return {
+        value.decode("latin-1").strip().lower()
+        for name, value in request.extra_headers
+        if name.lower() == b"origin"
+    }
