@@ -147,11 +147,9 @@ def home(
     return first, second
 
 
-def heir(siphash: Hash, key: bytes, view: View, dead: Incarnation) -> MemberInView | None:
-    """Who takes over from a dead incarnation; its own number's next life may be chosen too."""
-    text = b"heir " + _SEED.pack(*dead)
-    members = [member for member in view.live() if member.incarnation != dead]
-    return next(iter(ranked(siphash, key, members, text)), None)
+def heir(siphash: Hash, key: bytes, view: View, text: bytes) -> MemberInView | None:
+    """Who takes over what a dead member had: of those that take new work, the home of its name."""
+    return next(iter(ranked(siphash, key, view.ready(), text)), None)
 
 
 def _weight_and_number(weighed: tuple[int, int, MemberInView]) -> tuple[int, int]:

@@ -159,14 +159,15 @@ class MemberRecord(Record, frozen=True):
 
 
 class Snapshot(Record, frozen=True):
-    """A piece of a member's running state, kept for its heir. `owner` is `NUMBER.EPOCH` by
-    convention.
+    """A piece of a member's running state, kept for its heir. `owner` is the incarnation that began
+    it, for good; `holder` the one that has it now. Both are `NUMBER.EPOCH` by convention.
     """
 
     owner: str
     key: str
     value: bytes
     expires_at_wall_ms: int
+    holder: str = ""
 
 
 class DomainChange(Record, frozen=True):

@@ -104,17 +104,23 @@ def test_a_suspected_member_keeps_its_keys_and_a_dead_one_does_not() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(incarnations.filter(bool), st.data())
-def test_the_heir_of_a_member_is_one_live_other(
-    numbers: dict[int, int], data: st.DataObject
+@given(incarnations.filter(bool), texts, st.data())
+def test_the_heir_of_a_name_is_who_ranks_first_of_those_that_take_work(
+    numbers: dict[int, int], text: bytes, data: st.DataObject
 ) -> None:
-    number = data.draw(st.sampled_from(sorted(numbers)))
-    dead = (number, numbers[number])
-    found = heir(siphash, KEY, view_of(numbers), dead)
-    rest = {other: epoch for other, epoch in numbers.items() if other != number}
-    assert found == heir(siphash, KEY, view_of(rest), dead)
-    assert (found is None) == (not rest)
-    assert found is None or found.incarnation != dead
+    busy = data.draw(st.sets(st.sampled_from(sorted(numbers))))
+    members = tuple(
+        MemberInView(
+            number,
+            epoch,
+            f"m{number}",
+            ViewState.DRAINING if number in busy else ViewState.READY,
+        )
+        for number, epoch in numbers.items()
+    )
+    found = heir(siphash, KEY, View(members), text)
+    rest = {number: epoch for number, epoch in numbers.items() if number not in busy}
+    assert found == home(siphash, KEY, view_of(rest), text)[0]
 
 
 def test_the_digest_is_of_live_incarnations_and_of_nothing_else() -> None:

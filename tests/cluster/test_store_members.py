@@ -109,26 +109,31 @@ def test_who_leaves_is_not_dead_but_gone(use_store: UseStore) -> None:
     use_store(body)
 
 
-def snapshot(key: str, value: bytes, owner: str = "1.5", expires: int = NOW + 60_000) -> Snapshot:
-    return Snapshot(owner, key, value, expires)
+def snapshot(
+    key: str,
+    value: bytes = b"1",
+    owner: str = "1.5",
+    expires: int = NOW + 60_000,
+    holder: str = "1.5",
+) -> Snapshot:
+    return Snapshot(owner, key, value, expires, holder)
 
 
 def test_snapshots_are_kept_by_owner_until_they_expire(use_store: UseStore) -> None:
     async def write(store: Store) -> None:
-        for each in (
-            snapshot("b", b"\0\xff"),
-            snapshot("a", b"1"),
-            snapshot("old", b"", expires=NOW + 10),
-            snapshot("a", b"2", owner="2.1"),
-        ):
-            await store.snapshot_put(each, NOW)
+        first = (snapshot("b", b"\0\xff"), snapshot("a"), snapshot("old", b"", expires=NOW + 10))
+        assert await store.snapshots_keep(first, NOW) == frozenset()
+        await store.snapshots_keep((snapshot("a", b"2", owner="2.1"),), NOW)
 
     async def read(store: Store) -> None:
         assert await store.snapshots("1.5", NOW + 10) == (
-            snapshot("a", b"1"),
+            snapshot("a"),
             snapshot("b", b"\0\xff"),
         )
         assert await store.snapshots("3.1", NOW) == ()
+        assert await store.snapshot("2.1", "a", NOW) == snapshot("a", b"2", owner="2.1")
+        assert await store.snapshot("1.5", "old", NOW + 10) is None
+        assert await store.snapshot("1.5", "c", NOW) is None
 
     use_store(write)
     use_store(read)
@@ -148,12 +153,34 @@ def test_a_snapshot_is_swapped_by_who_knows_what_is_there(use_store: UseStore) -
     use_store(body)
 
 
-def test_one_caller_deletes_a_snapshot(use_store: UseStore) -> None:
+def test_a_snapshot_whose_time_is_up_is_removed(use_store: UseStore) -> None:
     async def body(store: Store) -> None:
-        await store.snapshot_put(snapshot("a", b"1"), NOW)
-        deleted = await asyncio.gather(*(store.snapshot_delete("1.5", "a") for _ in range(5)))
-        assert sorted(deleted) == [False] * 4 + [True]
-        assert await store.snapshots("1.5", NOW) == ()
+        await store.snapshots_keep((snapshot("a"), snapshot("b")), NOW)
+        await store.snapshots_keep((snapshot("a", b"", expires=0), snapshot("c")), NOW)
+        assert await store.snapshots("1.5", NOW) == (snapshot("b"), snapshot("c"))
+
+    use_store(body)
+
+
+def test_one_heir_takes_a_snapshot_and_its_old_holder_changes_it_no_more(
+    use_store: UseStore,
+) -> None:
+    async def body(store: Store) -> None:
+        await store.snapshots_keep((snapshot("a"), snapshot("b")), NOW)
+        heirs = [f"{number}.1" for number in range(2, 7)]
+        taken = [store.snapshots_take("1.5", ("a", "c"), "1.5", heir, NOW) for heir in heirs]
+        done = await asyncio.gather(*taken)
+        assert sorted(done, key=len) == [frozenset()] * 4 + [{"a"}]
+        heir = heirs[done.index(frozenset(("a",)))]
+        late = (snapshot("a", b"late"), snapshot("b", b"2"))
+        assert await store.snapshots_keep(late, NOW) == {"a"}
+        assert await store.snapshots_keep((snapshot("a", b"", expires=0),), NOW) == {"a"}
+        assert await store.snapshots("1.5", NOW) == (
+            snapshot("a", holder=heir),
+            snapshot("b", b"2"),
+        )
+        assert not await store.snapshots_keep((snapshot("a", b"3", holder=heir),), NOW)
+        assert await store.snapshots_take("1.5", ("b", "a"), heir, "9.9", NOW) == {"a"}
 
     use_store(body)
 

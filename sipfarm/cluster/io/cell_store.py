@@ -21,9 +21,8 @@ from sipfarm.base.records import (
 from sipfarm.base.roles import ROLES
 from sipfarm.cluster import domain_contents, registration, registry
 from sipfarm.cluster.domain_contents import Delta, Known, NameKey
-from sipfarm.cluster.io import domain_cells
+from sipfarm.cluster.io import domain_cells, snapshot_cells
 from sipfarm.cluster.io.cells import (
-    DELETE,
     CellKey,
     Cells,
     Put,
@@ -31,13 +30,13 @@ from sipfarm.cluster.io.cells import (
     Values,
     Verdict,
 )
+from sipfarm.cluster.io.snapshot_cells import SNAPSHOT
 
 REGISTRATION: Final = "registration"  # scope: the AOR
 DOMAIN_NAME: Final = "domain_name"  # scope: FARM, name: the domain; it stays when that goes
 NAMES_REVISION: Final = "names_revision"  # scope: FARM
 MEMBER: Final = "member"  # scope: FARM, name: the member's number
 JOINS: Final = "joins"  # scope: FARM: how often a member joined; orders joins among each other
-SNAPSHOT: Final = "snapshot"  # scope: the owner
 FARM: Final = "farm"
 
 NAMES_REVISION_KEY: Final = CellKey(NAMES_REVISION, FARM, "")
@@ -46,7 +45,6 @@ ATTEMPTS_MAX: Final = 16  # of a change that must look before it knows what to r
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_member: Final = msgspec.msgpack.Decoder(MemberRecord).decode
-_decode_snapshot: Final = msgspec.msgpack.Decoder(Snapshot).decode
 _decode_int: Final = msgspec.msgpack.Decoder(int).decode
 
 
@@ -335,30 +333,28 @@ class CellStore:
 
     # --- snapshots
 
-    async def snapshot_put(self, snapshot: Snapshot, wall_ms: int) -> None:
-        write = Put(_encode(snapshot), snapshot.expires_at_wall_ms, wall_ms)
-        await self._cells.transact((_snapshot_key(snapshot),), lambda _: ((write,), None))
-
     async def snapshot_swap(self, snapshot: Snapshot, expected: bytes | None, wall_ms: int) -> bool:
-        write = Put(_encode(snapshot), snapshot.expires_at_wall_ms, wall_ms)
+        key = snapshot_cells.key_of(snapshot)
+        return await self._cells.transact((key,), snapshot_cells.swap(snapshot, expected, wall_ms))
 
-        def decide(values: Values) -> Verdict[bool]:
-            found = None if values[0] is None else _decode_snapshot(values[0])
-            there = found.value if found and found.expires_at_wall_ms > wall_ms else None
-            return (write if there == expected else None,), there == expected
+    async def snapshots_keep(self, snapshots: Sequence[Snapshot], wall_ms: int) -> frozenset[str]:
+        keys = [snapshot_cells.key_of(snapshot) for snapshot in snapshots]
+        return await self._cells.transact(keys, snapshot_cells.keep(snapshots, wall_ms))
 
-        return await self._cells.transact((_snapshot_key(snapshot),), decide)
+    async def snapshots_take(
+        self, owner: str, keys: Sequence[str], before: str, after: str, wall_ms: int
+    ) -> frozenset[str]:
+        cells = [CellKey(SNAPSHOT, owner, key) for key in keys]
+        return await self._cells.transact(cells, snapshot_cells.take(before, after, wall_ms))
 
-    async def snapshot_delete(self, owner: str, key: str) -> bool:
-        def decide(values: Values) -> Verdict[bool]:
-            return (None if values[0] is None else DELETE,), values[0] is not None
-
-        return await self._cells.transact((CellKey(SNAPSHOT, owner, key),), decide)
+    async def snapshot(self, owner: str, key: str, wall_ms: int) -> Snapshot | None:
+        (value,) = await self._cells.read((CellKey(SNAPSHOT, owner, key),))
+        return snapshot_cells.living(value, wall_ms)
 
     async def snapshots(self, owner: str, wall_ms: int) -> tuple[Snapshot, ...]:
         values = await self._cells.scan(SNAPSHOT, owner)
-        found = (_decode_snapshot(values[key]) for key in sorted(values))
-        return tuple(snapshot for snapshot in found if snapshot.expires_at_wall_ms > wall_ms)
+        found = (snapshot_cells.living(values[key], wall_ms) for key in sorted(values))
+        return tuple(snapshot for snapshot in found if snapshot is not None)
 
     # --- all
 
@@ -376,10 +372,6 @@ def _numbers_of(names: Sequence[Account | Application]) -> set[str]:
 
 def _member_key(number: int) -> CellKey:
     return CellKey(MEMBER, FARM, str(number))
-
-
-def _snapshot_key(snapshot: Snapshot) -> CellKey:
-    return CellKey(SNAPSHOT, snapshot.owner, snapshot.key)
 
 
 def _member(value: bytes | None) -> MemberRecord | None:

@@ -202,20 +202,28 @@ class Members(Protocol):
 class Snapshots(Protocol):
     """Pieces of a member's running state, kept for its heir."""
 
-    async def snapshot_put(self, snapshot: Snapshot, wall_ms: int) -> None:
-        """Write it, whatever stood there."""
-        ...
-
     async def snapshot_swap(self, snapshot: Snapshot, expected: bytes | None, wall_ms: int) -> bool:
         """Write it if the value there is `expected` (None: nothing is there)."""
         ...
 
-    async def snapshot_delete(self, owner: str, key: str) -> bool:
-        """Remove it; True for one caller only."""
+    async def snapshots_keep(self, snapshots: Sequence[Snapshot], wall_ms: int) -> frozenset[str]:
+        """Write snapshots of one owner, all in one step; one whose time is up is removed. What
+        somebody else holds stays as it is: the keys of those.
+        """
         ...
 
+    async def snapshots_take(
+        self, owner: str, keys: Sequence[str], before: str, after: str, wall_ms: int
+    ) -> frozenset[str]:
+        """Make `after` the holder of those of an owner's that `before` holds; the keys of these,
+        each for one caller only.
+        """
+        ...
+
+    async def snapshot(self, owner: str, key: str, wall_ms: int) -> Snapshot | None: ...
+
     async def snapshots(self, owner: str, wall_ms: int) -> tuple[Snapshot, ...]:
-        """Those of an owner that have not expired."""
+        """Those of an owner that have not expired, whoever holds them."""
         ...
 
 
