@@ -221,9 +221,11 @@ class EventKind(enum.IntEnum):
 
     CALL = 5
 
-    BANNED = 6
+    ORPHAN = 6
 
-    RESOLVE = 7
+    BANNED = 7
+
+    RESOLVE = 8
 
 class Event:
     """Something that Python decides on or is told of."""
@@ -427,6 +429,9 @@ class Engine:
         out: Output,
     ) -> bool:
         """ACK to a 2xx."""
+
+    def place_orphan(self, request: Message, member: int, now_ms: int, out: Output) -> None:
+        """The member that has the call of an orphan takes it; 0: nobody has that call (481)."""
 
     def mint_tag(self, call_id: str) -> str: ...
     def mint_contact(self, call_id: str, local: int = 0) -> str: ...

@@ -12,9 +12,10 @@ from sipfarm.base.errors import CapacityError
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
 from sipfarm.native import Engine, Event, EventKind, Hop, Message, Output
 from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.inheritance import Inheritance
 from sipfarm.node.media_path import network_of_caller
-from sipfarm.node.task_calls import TaskCalls, TaskTable
-from sipfarm.pbx.task import TaskRunner
+from sipfarm.node.task_calls import TaskCalls
+from sipfarm.pbx.task import TaskTable
 from sipfarm.signaling.location import Locations
 from sipfarm.signaling.registration import Enrolment, Registration
 from sipfarm.signaling.reply import Reply, unavailable
@@ -24,7 +25,7 @@ from sipfarm.signaling.standing import FAULTS, Judged, Standing
 
 WAITING_MAX: Final = 20_000  # decisions and store operations under way
 # Plain numbers: comparing with a member of the enumeration costs more than all the rest here.
-_REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE, _BANNED = [
+_REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE, _ORPHAN, _BANNED = [
     int(kind)
     for kind in (
         EventKind.REQUEST,
@@ -34,6 +35,7 @@ _REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE, _BANNED = [
         EventKind.ACK,
         EventKind.CANCEL,
         EventKind.RESOLVE,
+        EventKind.ORPHAN,
         EventKind.BANNED,
     )
 ]
@@ -91,7 +93,7 @@ class TransactionUsers(Protocol):
     @property
     def tasks(self) -> TaskTable: ...
     @property
-    def runner(self) -> TaskRunner: ...
+    def inheritance(self) -> Inheritance: ...
 
 
 class Dispatcher:
@@ -150,6 +152,8 @@ class Dispatcher:
             self._cancelled(event.id)
         elif kind == _RESOLVE:
             self._later(0, self._resolve(event))
+        elif kind == _ORPHAN:
+            self._later(0, self._place(event))
         elif kind == _BANNED:
             self._log.warning("source_banned", source=event.hop.host, fault=event.text)
 
@@ -191,6 +195,19 @@ class Dispatcher:
         )
         hops = [Hop(server.transport, server.host, server.port) for server in found]
         self._engine.resolved(event.id, hops, self._clock.now_ms(), self._driver.out)
+
+    async def _place(self, orphan: Event) -> None:
+        """Find who has the call of a dead member; where nobody has it yet, the request comes again
+        or waits.
+        """
+        request = orphan.message
+        assert request is not None
+        member = await self._users.inheritance.member_of(
+            request.to_tag, (orphan.number, orphan.id), patient=request.hop.transport != "udp"
+        )
+        if member is not None:
+            now_ms = self._clock.now_ms()
+            self._engine.place_orphan(request, member, now_ms, self._driver.out)
 
     def _request(self, request: Message) -> None:
         if request.to_tag and self._users.task_calls.receive(request):
@@ -243,8 +260,7 @@ class Dispatcher:
             )
             self._find_again(again)
             return
-        task = users.tasks.get(decision.task)
-        if task is None:
+        if decision.task not in users.tasks:
             self._log.warning("task_unknown", task=decision.task, call_id=request.call_id)
             self._reply(request.transaction, Reply(404))
             return
@@ -252,7 +268,7 @@ class Dispatcher:
             self._reply(request.transaction, Reply(482))
             return
         try:
-            users.task_calls.start(request, decision.task, task, users.runner)
+            users.task_calls.start(request, decision.task)
         except CapacityError as error:
             self._reply(request.transaction, unavailable(error.retry_after_s))
 

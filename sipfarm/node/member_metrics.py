@@ -13,6 +13,8 @@ from sipfarm.config import Config
 from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.native import Engine, build_info
 from sipfarm.node.forwarding import Forwarding
+from sipfarm.node.inheritance import Inheritance
+from sipfarm.node.kept_calls import CallKeeper
 from sipfarm.node.task_calls import TaskCalls
 from sipfarm.signaling.io.packet_log import PacketLog
 from sipfarm.signaling.io.streams import Streams
@@ -83,6 +85,10 @@ class Measured(Protocol):
     def forwarding(self) -> Forwarding: ...
     @property
     def task_calls(self) -> TaskCalls: ...
+    @property
+    def keeper(self) -> CallKeeper: ...
+    @property
+    def inheritance(self) -> Inheritance: ...
     @property
     def streams(self) -> Streams: ...
     @property
@@ -170,6 +176,8 @@ def _read_farm(metrics: Metrics, member: Measured) -> None:
     structs: tuple[tuple[str, Callable[[], msgspec.Struct]], ...] = (
         ("sipfarm_farm_", lambda: member.farm.counters),
         ("sipfarm_bus_", lambda: member.farm.bus.counters),
+        ("sipfarm_keeper_", lambda: member.keeper.counters),
+        ("sipfarm_inherited_", lambda: member.inheritance.counters),
     )
     for prefix, read in structs:
         names = read().__struct_fields__

@@ -2,7 +2,8 @@
 
 import heapq
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -11,11 +12,20 @@ from sipfarm.base.ids import Entropy
 from sipfarm.media.io.native_plane import MediaPlane
 from sipfarm.media.plan import CloseMedia, Endpoint, LocalMedia, OpenMedia, Stream, UpdateMedia
 from sipfarm.native import Engine, Message, Output
-from sipfarm.pbx.call import Call, CallSeed, incoming_call
+from sipfarm.node.kept_calls import (
+    CallKeeper,
+    KeptTaskCall,
+    incarnation_of,
+    inherited_hop,
+    kept_hop,
+)
+from sipfarm.pbx.call import Call, CallSeed, incoming_call, inherited_call
 from sipfarm.pbx.leg import LegOutput
-from sipfarm.pbx.task import Task, TaskRunner
+from sipfarm.pbx.task import Task, TaskTable
 from sipfarm.signaling.session_state import State
 from sipfarm.signaling.ua import Respond, Retransmit, SendAck, SendRequest
+
+ENDED_MAX: Final = 1_000
 
 DialogKey = tuple[str, str]
 """Call-ID and our tag."""
@@ -39,35 +49,54 @@ class _Running(msgspec.Struct):
     task: str
     tag: str
     port: int
-    invite: int  # its server transaction
+    invite: int  # its server transaction; 0 of a call that was inherited
     started_ms: int
+    owner: str  # the incarnation that began it
+    kept: KeptTaskCall | None = None  # as the store has it, or soon will
+    is_over: bool = False
     stream: int = 0
     sent: set[int] = msgspec.field(default_factory=lambda: set[int]())
 
 
-class TaskCalls:
-    """Owns the calls; a `CallPort` of each."""
+class Runner(Protocol):
+    """Runs a call by a task. A full one raises CapacityError and leaves the call as it is."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        out: Output,
-        plane: MediaPlane,
-        entropy: Entropy,
-        now_ms: Callable[[], int],
-        wake: Callable[[], None],
-    ) -> None:
-        self._engine = engine
-        self._out = out
-        self._plane = plane
-        self._entropy = entropy
-        self._now_ms = now_ms
-        self._wake = wake
+    def start(self, task: Task, call: Call) -> None: ...
+
+
+class TaskCallParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calls of tasks stand on."""
+
+    engine: Engine
+    out: Output
+    plane: MediaPlane
+    entropy: Entropy
+    keeper: CallKeeper
+    tasks: TaskTable
+    now_ms: Callable[[], int]
+    wake: Callable[[], None]
+
+
+class TaskCalls:
+    """Owns the calls; a `CallPort` of each, and the heir to those of other members."""
+
+    def __init__(self, parts: TaskCallParts) -> None:
+        self._engine = parts.engine
+        self._out = parts.out
+        self._plane = parts.plane
+        self._entropy = parts.entropy
+        self._keeper = parts.keeper
+        self._tasks = parts.tasks
+        self._now_ms = parts.now_ms
+        self._wake = parts.wake
+        self._runner: Runner | None = None
         self._running: dict[DialogKey, _Running] = {}
         self._key_of: dict[Call, DialogKey] = {}
         self._by_invite: dict[int, DialogKey] = {}
         self._by_sent: dict[int, tuple[DialogKey, int]] = {}
         self._by_stream: dict[int, DialogKey] = {}
+        self._ended: dict[DialogKey, None] = {}
+        """Inherited calls that are over: a BYE that found nobody for a while may still come."""
         self._next_key = 1
         self._deadlines: list[tuple[int, DialogKey]] = []
 
@@ -90,10 +119,14 @@ class TaskCalls:
             for running in self._running.values()
         ]
 
+    def use_runner(self, runner: Runner) -> None:
+        """Let the tasks run there."""
+        self._runner = runner
+
     # What the engine tells.
 
-    def start(self, invite: Message, name: str, task: Task, runner: TaskRunner) -> None:
-        """Begin a call. Raises CapacityError, and nothing was begun."""
+    def start(self, invite: Message, name: str) -> None:
+        """Begin a call by a task of the table. Raises CapacityError, and nothing was begun."""
         now_ms = self._now_ms()
         port = self._plane.pool.take(now_ms)
         if port is None:
@@ -109,23 +142,25 @@ class TaskCalls:
         )
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
         call = incoming_call(invite, seed, media, self)
-        self._running[key] = _Running(call, name, tag, port, invite.transaction, now_ms)
+        self._running[key] = _Running(
+            call, name, tag, port, invite.transaction, now_ms, self._keeper.own
+        )
         self._key_of[call] = key
         self._by_invite[invite.transaction] = key
         self.perform(call, call.receive(invite, now_ms))
-        if call.is_over:
-            return
-        try:
-            runner.start(task, call)
-        except CapacityError:
-            self.perform(call, call.end(now_ms, 503))
+        if not call.is_over:
+            self._run(name, call)
 
     def receive(self, request: Message) -> bool:
         """A request within a dialog; False where no call here has it."""
-        running = self._running.get((request.call_id, request.to_tag))
-        if running is None:
+        key = (request.call_id, request.to_tag)
+        running = self._running.get(key)
+        if running is not None:
+            self.perform(running.call, running.call.receive(request, self._now_ms()))
+            return True
+        if key not in self._ended or request.method != "BYE":
             return False
-        self.perform(running.call, running.call.receive(request, self._now_ms()))
+        self._engine.respond(request.transaction, 200, "OK", (), b"", "", self._now_ms(), self._out)
         return True
 
     def ack(self, request: Message) -> None:
@@ -165,6 +200,46 @@ class TaskCalls:
         for running in tuple(self._running.values()):
             self.perform(running.call, running.call.end(self._now_ms(), 480))
 
+    def abandon_all(self) -> None:
+        """This member is dead to the others: its heirs have its calls. It says nothing more."""
+        for calls in (self._running, self._key_of, self._by_invite, self._by_sent, self._by_stream):
+            calls.clear()
+        self._deadlines.clear()
+
+    # Heir.
+
+    def reserve_port(self) -> int | None:
+        return self._plane.pool.take(self._now_ms())
+
+    def release_port(self, port: int) -> None:
+        self._plane.pool.give_back(port, self._now_ms())
+
+    def inherit(self, owner: str, kept: KeptTaskCall, port: int, dead: int) -> None:
+        """Go on with a call that member `dead` had; a task that cannot resume lets it end."""
+        now_ms = self._now_ms()
+        call_id, tag = kept.call.view.call_id, kept.call.tag
+        hop = inherited_hop(kept.hop, dead, incarnation_of(self._keeper.own)[0])
+        contact = self._engine.mint_contact(call_id, hop.local if hop else 0)
+        media = LocalMedia(self._plane.plane.advertise, port, port + 1)
+        call = inherited_call(kept.call, contact, hop, media, self)
+        key = (call_id, tag)
+        self._running[key] = _Running(call, kept.task, tag, port, 0, kept.started_ms, owner)
+        self._key_of[call] = key
+        known = self._tasks.get(kept.task)
+        if known is None or not known.resumes:
+            self.perform(call, call.end(now_ms, 480))
+            return
+        self.perform(call, call.take_over(now_ms))
+        if not call.is_over:
+            self._run(kept.task, call)
+
+    def _run(self, name: str, call: Call) -> None:
+        assert self._runner is not None, "no calls before there is a runner"
+        try:
+            self._runner.start(self._tasks[name].task, call)
+        except CapacityError:
+            self.perform(call, call.end(self._now_ms(), 503))
+
     # Timers.
 
     def next_deadline_ms(self) -> int | None:
@@ -191,6 +266,7 @@ class TaskCalls:
         for output in outputs:
             self._perform_one(key, running, output)
         self._wake()
+        self._keep(running)
         if call.is_released:
             self._forget(key)
             return
@@ -242,10 +318,31 @@ class TaskCalls:
             case _:
                 return
 
+    def _keep(self, running: _Running) -> None:
+        """Have the store follow the call."""
+        call, name = running.call, (running.owner, running.tag)
+        if call.is_over:
+            if not running.is_over:
+                running.is_over = True
+                self._keeper.end(name)
+            return
+        standing = call.kept()
+        if standing is None:
+            return
+        hop = kept_hop(call.hop)
+        kept = KeptTaskCall(running.task, running.started_ms, hop, standing)
+        if kept != running.kept:
+            running.kept = kept
+            self._keeper.keep(name, kept)
+
     def _forget(self, key: DialogKey) -> None:
         running = self._running.pop(key)
         del self._key_of[running.call]
-        del self._by_invite[running.invite]
+        self._by_invite.pop(running.invite, None)
+        if running.owner != self._keeper.own:
+            self._ended[key] = None
+            if len(self._ended) > ENDED_MAX:
+                del self._ended[next(iter(self._ended))]
         for sent_key in running.sent:
             del self._by_sent[sent_key]
 
@@ -263,6 +360,3 @@ def _literal(endpoint: Endpoint | None) -> tuple[str, int] | None:
     except ValueError:
         return None
     return endpoint.address, endpoint.port
-
-
-TaskTable = Mapping[str, Task]

@@ -10,9 +10,10 @@ from sipfarm.cluster.io.store import Store
 from sipfarm.config import Config
 from sipfarm.native import NameAddr, OwnAddresses, Uri
 from sipfarm.node.forwarding import Forwarding
-from sipfarm.node.task_calls import TaskCalls, TaskTable
+from sipfarm.node.inheritance import Inheritance
+from sipfarm.node.task_calls import TaskCalls
 from sipfarm.pbx.apps.echo import echo
-from sipfarm.pbx.task import TaskRunner
+from sipfarm.pbx.task import KnownTask, TaskTable
 from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
@@ -27,7 +28,7 @@ from sipfarm.signaling.routing_loader import load_policy
 from sipfarm.signaling.tenants import Tenants
 
 SYNTAX: Final = Syntax(Uri.parse, NameAddr.parse)
-TASKS: Final[TaskTable] = {"echo": echo}
+TASKS: Final[TaskTable] = {"echo": KnownTask(echo, resumes=True)}
 
 
 class Deciders(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class Users(msgspec.Struct, frozen=True):
     forwarding: Forwarding
     task_calls: TaskCalls
     tasks: TaskTable
-    runner: TaskRunner
+    inheritance: Inheritance
 
 
 def keys_of(config: Config) -> tuple[FarmKeys, ...]:

@@ -9,7 +9,7 @@ import msgspec
 from sipfarm.base.errors import SipfarmError
 from sipfarm.media.offer_answer import Capabilities, Party
 from sipfarm.media.plan import LocalMedia, MediaKind
-from sipfarm.pbx.leg import Leg, LegOutput
+from sipfarm.pbx.leg import KeptLeg, Leg, LegOutput
 from sipfarm.signaling.dialog import addr_spec
 from sipfarm.signaling.session import Session
 from sipfarm.signaling.session_state import Record, SessionOptions, State
@@ -55,6 +55,22 @@ class CallView(msgspec.Struct, frozen=True):
     request_uri: str
 
 
+class KeptCall(msgspec.Struct, frozen=True, array_like=True):
+    """A call that stands, as it is kept for its heir."""
+
+    view: CallView
+    leg: KeptLeg
+
+    @property
+    def tag(self) -> str:
+        """Ours."""
+        return self.leg.session.dialog.local_tag
+
+    def shifted(self, by_ms: int) -> "KeptCall":
+        """The same by another clock."""
+        return msgspec.structs.replace(self, leg=self.leg.shifted(by_ms))
+
+
 class Call:
     """One call, shared by the driver, which hands in what comes, and the task, which awaits."""
 
@@ -65,6 +81,8 @@ class Call:
         self._ended: Ended | None = None
         self._is_released = False
         self._settled = asyncio.Event()  # confirmed or ended
+        if leg.state is State.CONFIRMED:
+            self._settled.set()
         self._over = asyncio.Event()
         self._waiting_for_end = 0
         self._is_commanding = False
@@ -83,6 +101,11 @@ class Call:
     @property
     def state(self) -> State:
         return self._leg.state
+
+    @property
+    def hop(self) -> object:
+        """Where the peer was heard last."""
+        return self._leg.session.record.hop
 
     # The driver's side: every method returns what is to be carried out.
 
@@ -110,6 +133,15 @@ class Call:
         """End the call from outside its task: `status` where it was not answered, else BYE."""
         return self._note(self._leg.hang_up(now_ms, status))
 
+    def kept(self) -> KeptCall | None:
+        """What an heir needs to go on; None: the call does not stand."""
+        leg = self._leg.kept()
+        return leg and KeptCall(self.view, leg)
+
+    def take_over(self, now_ms: int) -> list[LegOutput]:
+        """Go on as the heir of another member."""
+        return self._note(self._leg.take_over(now_ms))
+
     def run_by(self, task: asyncio.Task[None], linger_s: float) -> None:
         """Name the task that runs the call: it is cancelled when the call ends under it."""
         self._task = task
@@ -121,9 +153,15 @@ class Call:
         """Tell the caller that somebody is being alerted."""
         self._command(self._leg.ring(self._now(), status))
 
-    async def answer(self, duration_ms_max: int = DURATION_MS_MAX) -> None:
-        """Take the call and wait for the caller's ACK; the call ends after `duration_ms_max`."""
+    def take(self, duration_ms_max: int = DURATION_MS_MAX) -> None:
+        """Take the call, and wait for nothing."""
         self._command(self._leg.answer(self._now(), duration_ms_max))
+
+    async def answer(self, duration_ms_max: int = DURATION_MS_MAX) -> None:
+        """Take the call and wait for the caller's ACK; the call ends after `duration_ms_max`. One
+        that was answered before, by this member or another, stays as it is.
+        """
+        self.take(duration_ms_max)
         await self._settled.wait()
         if self._ended is not None:
             raise CallEnded(self._ended)
@@ -206,3 +244,10 @@ def incoming_call(
         request_uri=invite.request_uri,
     )
     return Call(view, Leg(Session(record), party, kind), port)
+
+
+def inherited_call(
+    kept: KeptCall, local_contact: str, hop: object, media: LocalMedia, port: CallPort
+) -> Call:
+    """The call that another member had; `take_over` tells the peer."""
+    return Call(kept.view, Leg.inherited(kept.leg, local_contact, hop, media), port)

@@ -10,11 +10,20 @@ import msgspec
 
 from sipfarm.base.errors import PeerError
 from sipfarm.media import offer_answer
-from sipfarm.media.offer_answer import Negotiated, Party
-from sipfarm.media.plan import CloseMedia, MediaCommand, MediaKind, OpenMedia, Stream, UpdateMedia
+from sipfarm.media.offer_answer import Capabilities, Negotiated, Party
+from sipfarm.media.plan import (
+    CloseMedia,
+    LocalMedia,
+    MediaCommand,
+    MediaKind,
+    OpenMedia,
+    Stream,
+    UpdateMedia,
+)
 from sipfarm.media.sdp import Direction, SessionDescription, format_sdp, parse_sdp
 from sipfarm.signaling.session import Session
-from sipfarm.signaling.session_state import State
+from sipfarm.signaling.session_kept import KeptSession, inherited, kept, shifted
+from sipfarm.signaling.session_state import SessionOptions, State
 from sipfarm.signaling.ua import (
     AnswerReceived,
     Confirmed,
@@ -43,6 +52,26 @@ NOT_ACCEPTABLE: Final[Headers] = (
 )  # RFC 3261 §20.43
 
 
+class KeptLeg(msgspec.Struct, frozen=True, array_like=True):
+    """A leg that stands, as it is kept for its heir."""
+
+    session: KeptSession
+    session_id: int
+    kind: MediaKind
+    capabilities: Capabilities
+    willing: Direction
+    stream: Stream | None
+    ends_at_ms: int | None
+
+    def shifted(self, by_ms: int) -> "KeptLeg":
+        """The same by another clock."""
+        return msgspec.structs.replace(
+            self,
+            session=self.session.shifted(by_ms),
+            ends_at_ms=shifted(self.ends_at_ms, by_ms),
+        )
+
+
 class Leg:
     """A session with one audio stream of the given kind; its owner carries out what comes back."""
 
@@ -56,6 +85,33 @@ class Leg:
         self._stream: Stream | None = None
         self._ends_at_ms: int | None = None
         self._is_closed = False
+
+    @classmethod
+    def inherited(cls, leg: KeptLeg, local_contact: str, hop: object, media: LocalMedia) -> "Leg":
+        """The leg at its heir, which has ports of its own; `take_over` tells the peer."""
+        record = inherited(leg.session, local_contact, hop, SessionOptions())
+        made = cls(Session(record), Party(media, leg.session_id, leg.capabilities), leg.kind)
+        made._willing = leg.willing
+        made._local = parse_sdp(leg.session.local_description)
+        made._stream = leg.stream and msgspec.structs.replace(leg.stream, local=media)
+        made._ends_at_ms = leg.ends_at_ms
+        return made
+
+    def kept(self) -> KeptLeg | None:
+        """What an heir needs to go on; None: the leg does not stand."""
+        session = kept(self._session.record)
+        if session is None:
+            return None
+        party = self._party
+        return KeptLeg(
+            session,
+            party.session_id,
+            self._kind,
+            party.capabilities,
+            self._willing,
+            self._stream,
+            self._ends_at_ms,
+        )
 
     @property
     def state(self) -> State:
@@ -121,6 +177,16 @@ class Leg:
     def hang_up(self, now_ms: int, status: int = 480) -> list[LegOutput]:
         """End the call in whatever way its state asks for; `status` where it was not answered."""
         return self._carry(self._session.hang_up(now_ms, status), now_ms)
+
+    def take_over(self, now_ms: int) -> list[LegOutput]:
+        """Carry on what another member had: media here, and the peer is told where (RFC 3261
+        §14.1).
+        """
+        stream = self._stream
+        opened: list[LegOutput] = (
+            [OpenMedia(self._kind, stream), UpdateMedia(stream)] if stream else []
+        )
+        return opened + self._offer(self._willing, now_ms)
 
     def _offer(self, willing: Direction, now_ms: int) -> list[LegOutput]:
         self._willing = willing

@@ -1,7 +1,7 @@
 """Tasks: async functions that run a call each, under one owner."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +12,18 @@ from sipfarm.base.errors import CapacityError, UsageError
 from sipfarm.pbx.call import LINGER_S, Call, CallEnded, CallPort
 
 Task = Callable[[Call], Coroutine[object, object, None]]
+
+
+class KnownTask(msgspec.Struct, frozen=True):
+    """A task that calls are handed to by its name. `resumes`: run anew, it goes on with a call that
+    is answered already, because the member that ran it has died.
+    """
+
+    task: Task
+    resumes: bool = False
+
+
+TaskTable = Mapping[str, KnownTask]
 
 
 class TaskOptions(msgspec.Struct, frozen=True):

@@ -59,7 +59,8 @@ class SimFarm:
         self.tamper_in: Callable[[bytes], bytes] = lambda data: data
         self.tamper_out: Callable[[bytes], bytes] = lambda data: data
         self.see: Callable[[SimMember, View], View] = lambda member, view: view
-        """With these three, faults are planted."""
+        self.see_heirs: Callable[[SimMember, View], View] = lambda member, view: view
+        """With these four, faults are planted."""
         self._gone_ms: dict[str, int] = {}
         self._watchers: list[MemberWatcher] = []
         self._aors: dict[str, int] = {}
@@ -76,6 +77,7 @@ class SimFarm:
             send=self._send,
             restart=self._restart,
             see=lambda member, view: self.see(member, view),
+            see_heirs=lambda member, view: self.see_heirs(member, view),
         )
 
     def begin(self) -> None:

@@ -1,5 +1,8 @@
 """A store in memory for simulations: the pure functions of the real ones, and nothing durable."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import msgspec
 
 from sipfarm.base.errors import CapacityError
@@ -13,10 +16,14 @@ from sipfarm.base.records import (
     NumberTarget,
     RegisterOutcome,
     RegisterUpdate,
+    Snapshot,
     TargetKind,
 )
 from sipfarm.cluster import registration, registry
+from sipfarm.cluster.io import snapshot_cells
+from sipfarm.cluster.io.cells import CellKey, Decide, Put
 
+R = TypeVar("R")
 LEASE_MS = 10_000
 
 
@@ -30,6 +37,7 @@ class MemoryStore:
         self._applications: dict[tuple[str, str], Application] = {}
         self._registrations: dict[str, bytes] = {}
         self._members: dict[int, MemberRecord] = {}
+        self._snapshots: dict[CellKey, bytes] = {}
 
     def add(self, *records: Domain | Account | Application) -> None:
         for record in records:
@@ -81,6 +89,41 @@ class MemoryStore:
         if done.value is not None:
             self._registrations[update.aor] = done.value
         return done.outcome
+
+    # Snapshots.
+
+    async def snapshots_keep(self, snapshots: Sequence[Snapshot], wall_ms: int) -> frozenset[str]:
+        keys = [snapshot_cells.key_of(snapshot) for snapshot in snapshots]
+        return self._transact(keys, snapshot_cells.keep(snapshots, wall_ms))
+
+    async def snapshots_take(
+        self, owner: str, keys: Sequence[str], before: str, after: str, wall_ms: int
+    ) -> frozenset[str]:
+        cells = [CellKey(snapshot_cells.SNAPSHOT, owner, key) for key in keys]
+        return self._transact(cells, snapshot_cells.take(before, after, wall_ms))
+
+    async def snapshot(self, owner: str, key: str, wall_ms: int) -> Snapshot | None:
+        found = await self.snapshots(owner, wall_ms)
+        return next((snapshot for snapshot in found if snapshot.key == key), None)
+
+    async def snapshots(self, owner: str, wall_ms: int) -> tuple[Snapshot, ...]:
+        self._check()
+        return tuple([s for s in self.all_snapshots(wall_ms) if s.owner == owner])
+
+    def all_snapshots(self, wall_ms: int) -> list[Snapshot]:
+        """The truth, whoever may ask for it."""
+        found = [snapshot_cells.living(value, wall_ms) for value in self._snapshots.values()]
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def _transact(self, keys: Sequence[CellKey], decide: Decide[R]) -> R:
+        self._check()
+        writes, result = decide([self._snapshots.get(key) for key in keys])
+        for key, write in zip(keys, writes, strict=True):
+            if isinstance(write, Put):
+                self._snapshots[key] = write.value
+            elif write is not None:
+                del self._snapshots[key]
+        return result
 
     # Members.
 

@@ -134,6 +134,7 @@ class Dialog:
                 self.reinvites.append(response.status if response else 0)
             self._offering = False
             if response is not None and response.status < 300:
+                self._refresh_target(response)
                 self.acknowledge(response.cseq)
             if self._hang_up_then or response is None or response.status in {408, 481}:
                 self.hang_up()
@@ -142,6 +143,10 @@ class Dialog:
         self.phone.clock.call_later(OFFER_MS_MAX, lambda: offer.give_up(0))
 
     # What comes.
+
+    def _refresh_target(self, message: WireText) -> None:
+        """Follow the Contact of a re-INVITE, or of its 2xx (RFC 3261 §12.2)."""
+        self.target = uri_of(message.value("Contact")) or self.target
 
     def receive(self, server: Server, request: WireText) -> None:
         phone = self.phone
@@ -162,6 +167,7 @@ class Dialog:
             self.refused += 1
             phone.respond(server, 500, self.local_tag, (("Retry-After", "3"),))
         elif request.method == "INVITE":
+            self._refresh_target(request)
             self.succeed(server)
         else:
             phone.respond(server, 200, self.local_tag)

@@ -12,6 +12,7 @@ import msgspec
 
 from sipfarm.base.farm_view import Incarnation, View, ViewState
 from sipfarm.base.secrets import FarmKeys
+from sipfarm.cluster.membership_outputs import GoneFor, MemberGone
 from sipfarm.native import Batch, Engine, Hop, Output
 from sipfarm.node.dispatch import Dispatcher
 from sipfarm.signaling.routing import PolicySettings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from sipfarm.testing.clock import Appointment
 
+KEEP_EVERY_MS: Final = 100
+SETTLE_EVERY_MS: Final = 250
 DOUBT_MS: Final = 20  # timers wait so long while the store is asked, as the driver's do
 INBOX_MAX: Final = 2_000  # what waits in the sockets of a stopped process
 Send = Callable[["SimMember", Endpoint, bytes], None]
@@ -59,6 +62,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     send: Send
     restart: Callable[["SimMember"], None]
     see: Callable[["SimMember", View], View]
+    see_heirs: Callable[["SimMember", View], View]
 
 
 class SimMember:
@@ -70,7 +74,7 @@ class SimMember:
         self.around = around
         self.is_running = True
         self.is_paused = False
-        self._is_waiting = False
+        self._is_waiting = self._is_keeping = self._is_inheriting = False
         self.view = View()
         self.sent_to: Callable[[SimMember, int, bytes], None] = lambda member, number, payload: None
         """Told of each frame of the engine, and to whom."""
@@ -78,6 +82,7 @@ class SimMember:
         self._timer: Appointment | None = None
         self._work: list[Coroutine[Any, Any, None]] = []
         self.record = around.store.join(name, clock.wall_ms())
+        self._random = Random(f"{name} {self.record.epoch}")
         self.plane = FakePlane(around.address[0], options.media_pairs)
         self.out = Output()
         self._batch = Batch()
@@ -110,6 +115,7 @@ class SimMember:
         world = (clock, around.random, around.bus, around.store)
         self.place = SimPlace(self.record, self, world, options.place)
         around.bus.connect(self.incarnation, self)
+        self.users.inheritance.look_back(around.store.members())
 
     @property
     def incarnation(self) -> Incarnation:
@@ -123,7 +129,8 @@ class SimMember:
     def _given(self) -> Given:
         around = self.around
         return Given(
-            number=self.record.number,
+            incarnation=self.incarnation,
+            directory_key=around.directory_key,
             engine=self.engine,
             out=self.out,
             plane=self.plane,
@@ -135,6 +142,7 @@ class SimMember:
             trusted=around.options.trusted,
             policy=around.options.policy,
             wake=self.wake,
+            view=lambda: around.see_heirs(self, self.view),
             holder_of=self._holder_of,
         )
 
@@ -207,6 +215,30 @@ class SimMember:
                 self.around.bus.send(self.incarnation, number, ("engine", payload))
         out.clear()
         self._rearm()
+        self._keep_calls()
+
+    def _keep_calls(self) -> None:
+        """Write the calls behind them, and look after those of the dead, both by and by."""
+        users, later = self.users, self.around.clock.call_later
+        if users.keeper.waiting and not self._is_keeping:
+            self._is_keeping = True
+            later(KEEP_EVERY_MS, lambda: self.when_running(self._flush))
+        if not users.inheritance.is_settled and not self._is_inheriting:
+            self._is_inheriting = True
+            later(SETTLE_EVERY_MS, lambda: self.when_running(self._inherit))
+
+    def _flush(self) -> None:
+        self._is_keeping = False
+        self.run_later(self.users.keeper.flush(), self._random)
+
+    def _inherit(self) -> None:
+        self._is_inheriting = False
+        self.run_later(self.users.inheritance.settle(), self._random)
+
+    def member_gone(self, gone: MemberGone) -> None:
+        if gone.why is not GoneFor.LEFT:
+            self.users.inheritance.died((gone.number, gone.epoch))
+            self._keep_calls()
 
     def _settle_if_alive(self) -> None:
         """As the driver does it: in doubt everything is kept until the doubt ends."""
@@ -225,7 +257,12 @@ class SimMember:
         self.around.clock.call_later(0, lambda: self.when_running(self._settle_if_alive))
 
     def _rearm(self) -> None:
-        deadlines = (self.engine.next_deadline_ms(), self.users.forwarding.next_deadline_ms())
+        users = self.users
+        deadlines = (
+            self.engine.next_deadline_ms(),
+            users.forwarding.next_deadline_ms(),
+            users.task_calls.next_deadline_ms(),
+        )
         known = [deadline for deadline in deadlines if deadline is not None]
         if not known:
             return
@@ -247,9 +284,10 @@ class SimMember:
         now_ms = self.around.clock.now_ms()
         self.engine.expire(now_ms, self.out)
         self.users.forwarding.expire(now_ms)
+        self.users.task_calls.expire(now_ms)
         self._settle()
 
-    def run_later(self, work: Coroutine[Any, Any, None]) -> None:
+    def run_later(self, work: Coroutine[Any, Any, None], random: Random | None = None) -> None:
         """Do what asks the store, once the store has answered."""
         low, high = self.around.options.place.store_delay_ms
         self._work.append(work)
@@ -259,9 +297,8 @@ class SimMember:
             _run(work)
             self._settle_if_alive()
 
-        self.around.clock.call_later(
-            self.around.random.randint(low, high), lambda: self.when_running(run)
-        )
+        delay_ms = (random or self.around.random).randint(low, high)
+        self.around.clock.call_later(delay_ms, lambda: self.when_running(run))
 
     def _binding_changed(self, aor: str) -> None:
         for member in self.view.live():

@@ -16,6 +16,7 @@ from sipfarm.cluster.membership import Membership
 from sipfarm.cluster.membership_outputs import (
     Dial,
     HangUp,
+    MemberGone,
     Output,
     ReadRegistry,
     SelfTombstoned,
@@ -39,6 +40,7 @@ class Inhabitant(Protocol):
         ...
 
     def show(self, view: View) -> None: ...
+    def member_gone(self, gone: MemberGone) -> None: ...
     def begin_anew(self) -> None:
         """It is dead to the others."""
         ...
@@ -194,6 +196,8 @@ class SimPlace:
             match output:
                 case ViewChanged(view):
                     self._inhabitant.show(view)
+                case MemberGone():
+                    self._inhabitant.member_gone(output)
                 case Dial(number, epoch):
                     self._bus.dial(self.incarnation, (number, epoch))
                 case HangUp(number, epoch):

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
 
+from sipfarm.base.farm_view import Incarnation, View
 from sipfarm.base.ids import Entropy
 from sipfarm.native import Engine, NameAddr, Output, OwnAddresses, Uri
 from sipfarm.node.forwarding import Forwarding, HolderOf
-from sipfarm.node.task_calls import TaskCalls, TaskTable
-from sipfarm.pbx.task import TaskRunner
+from sipfarm.node.inheritance import Inheritance, InheritanceParts
+from sipfarm.node.kept_calls import CallKeeper
+from sipfarm.node.task_calls import TaskCallParts, TaskCalls
+from sipfarm.pbx.apps.echo import echo
+from sipfarm.pbx.call import Call
+from sipfarm.pbx.task import KnownTask, Task, TaskTable
 from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
@@ -45,13 +50,15 @@ class Users(msgspec.Struct, frozen=True):
     forwarding: Forwarding
     task_calls: TaskCalls
     tasks: TaskTable
-    runner: TaskRunner
+    keeper: CallKeeper
+    inheritance: Inheritance
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
     """What the users of a member are built from."""
 
-    number: int
+    incarnation: Incarnation
+    directory_key: bytes
     engine: Engine
     out: Output
     plane: FakePlane
@@ -63,17 +70,29 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     trusted: tuple[str, ...]
     policy: PolicySettings
     wake: Callable[[], None]
+    view: Callable[[], View]
+    """As heirs are chosen by it."""
     holder_of: HolderOf
 
 
 class LogThatRaises:
     """Nothing in a simulation may go wrong unseen."""
 
+    def info(self, event: str, **fields: object) -> None:
+        return
+
     def warning(self, event: str, **fields: object) -> NoReturn:
         raise AssertionError(f"{event} {fields}")
 
     def exception(self, event: str, **fields: object) -> None:
         raise
+
+
+class SimRunner:
+    """Stands where a TaskRunner does, without a loop: a task takes its call, and lets it last."""
+
+    def start(self, task: Task, call: Call) -> None:
+        call.take()
 
 
 class DrawnBytes(Entropy):
@@ -116,7 +135,7 @@ def build_users(given: Given) -> Users:
     tenants, locations = Tenants(given.store, cache), Locations(given.store, cache)
     host, port = given.address
     own = OwnAddresses((host,), (port,))
-    digest = Digest(DigestSettings(), (given.nonce_key,), given.number, own)
+    digest = Digest(DigestSettings(), (given.nonce_key,), given.incarnation[0], own)
     trusted = TrustedSources(given.trusted)
     routing = RoutingParts(
         tenants=tenants,
@@ -129,8 +148,33 @@ def build_users(given: Given) -> Users:
     )
     # The cast: what stands in for the plane has the methods that are used.
     plane = cast("MediaPlane", given.plane)
-    entropy = DrawnBytes(given.random)
-    task_calls = TaskCalls(given.engine, given.out, plane, entropy, given.clock.now_ms, given.wake)
+    keeper = CallKeeper(given.store, given.incarnation, given.clock)
+    tasks: TaskTable = {"echo": KnownTask(echo, resumes=True)}
+    task_calls = TaskCalls(
+        TaskCallParts(
+            engine=given.engine,
+            out=given.out,
+            plane=plane,
+            entropy=DrawnBytes(given.random),
+            keeper=keeper,
+            tasks=tasks,
+            now_ms=given.clock.now_ms,
+            wake=given.wake,
+        )
+    )
+    task_calls.use_runner(SimRunner())
+    inheritance = Inheritance(
+        InheritanceParts(
+            store=given.store,
+            keeper=keeper,
+            heir=task_calls,
+            own=given.incarnation,
+            key=given.directory_key,
+            view=given.view,
+            clock=given.clock,
+            log=silent_log(),
+        )
+    )
     registrar = Registrar(RegistrarSettings(), own)
     return Users(
         Registration(registrar, digest, trusted, (tenants, locations), own),
@@ -139,6 +183,7 @@ def build_users(given: Given) -> Users:
         locations,
         Forwarding(given.engine, given.out, {"udp": 0}, given.holder_of),
         task_calls,
-        {},
-        TaskRunner(task_calls, silent_log()),
+        tasks,
+        keeper,
+        inheritance,
     )

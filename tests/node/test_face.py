@@ -21,6 +21,8 @@ from sipfarm.cluster.io.provision import apply
 from sipfarm.cluster.io.store import Store, open_store
 from sipfarm.node.demo_domain import DEMO
 from sipfarm.node.face import DEAD_SHOWN_MS, Face
+from sipfarm.node.inheritance import InheritanceCounters
+from sipfarm.node.kept_calls import KeeperCounters
 from sipfarm.node.member_metrics import (
     ENGINE_COUNTERS,
     ENGINE_GAUGES,
@@ -122,6 +124,8 @@ class Fake:
             pool=SimpleNamespace(free=9, resting=0, taken=0),
         )
         self.task_calls: Any = SimpleNamespace(count=1, views=lambda: self.tasks)
+        self.keeper: Any = SimpleNamespace(counters=KeeperCounters())
+        self.inheritance: Any = SimpleNamespace(counters=InheritanceCounters())
         self.streams: Any = SimpleNamespace(count=4)
         self.forwarding: Any = SimpleNamespace(reconnections=Reconnections(ReconnectionSettings()))
         self.farm: Any = SimpleNamespace(

@@ -12,7 +12,6 @@ from structlog.typing import FilteringBoundLogger
 from sipfarm.admin.api import admin_api
 from sipfarm.admin.io.server import serving
 from sipfarm.base.clock import Clock
-from sipfarm.base.errors import CapacityError
 from sipfarm.base.farm_view import Load, View, ViewState
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.base.net import HostPort
@@ -21,6 +20,7 @@ from sipfarm.cluster.io.directory_key import directory_key
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.cluster.io.farm_parts import FarmHandlers, FarmSettings
 from sipfarm.cluster.io.store import Store
+from sipfarm.cluster.membership_outputs import GoneFor, MemberGone
 from sipfarm.cluster.membership_settings import MembershipSettings
 from sipfarm.cluster.placement import PlacementSettings, score
 from sipfarm.cluster.wire import Invalidate
@@ -31,15 +31,18 @@ from sipfarm.node.dispatch import Dispatcher
 from sipfarm.node.engine_plan import engine_of, stream_settings
 from sipfarm.node.face import Face
 from sipfarm.node.forwarding import Forwarding, locals_of
+from sipfarm.node.inheritance import Inheritance, InheritanceParts
 from sipfarm.node.io.duty import Duty
 from sipfarm.node.io.edge import Edge
 from sipfarm.node.io.free_ports import listening
 from sipfarm.node.io.load_probe import LoadProbe, load_probe
 from sipfarm.node.io.member_links import MemberLinks
+from sipfarm.node.io.upkeep import inherit_calls, keep_calls, purge
+from sipfarm.node.kept_calls import CallKeeper
 from sipfarm.node.recollection import OtherMembers, recalled
 from sipfarm.node.reconnection import ReconnectionSettings
 from sipfarm.node.silence import SilentCalls
-from sipfarm.node.task_calls import TaskCalls
+from sipfarm.node.task_calls import TaskCallParts, TaskCalls
 from sipfarm.node.users import TASKS, Deciders, Users, deciders, keys_of
 from sipfarm.pbx.task import TaskRunner
 from sipfarm.signaling.io.driver import Driver
@@ -49,8 +52,6 @@ from sipfarm.signaling.io.streams import Streams
 from sipfarm.signaling.io.tls import Certificates, Pair
 
 AOR: Final = "aor"
-PURGE_EVERY_S: Final = 1.0
-PURGE_TOGETHER: Final = 1_000
 
 
 class Over(Exception):
@@ -154,17 +155,37 @@ class Incarnation:
             config.media.silence_timeout_s * 1_000,
             self.log,
         )
+        incarnation = (self.record.number, self.record.epoch)
+        self.keeper = CallKeeper(self.store, incarnation, self.clock)
         self.task_calls = TaskCalls(
-            self.engine,
-            self.driver.out,
-            self.plane,
-            SystemEntropy(),
-            self.driver.now_ms,
-            self.driver.wake,
+            TaskCallParts(
+                engine=self.engine,
+                out=self.driver.out,
+                plane=self.plane,
+                entropy=SystemEntropy(),
+                keeper=self.keeper,
+                tasks=TASKS,
+                now_ms=self.driver.now_ms,
+                wake=self.driver.wake,
+            )
         )
-        runner = await stack.enter_async_context(TaskRunner(self.task_calls, self.log))
+        self.task_calls.use_runner(
+            await stack.enter_async_context(TaskRunner(self.task_calls, self.log))
+        )
+        self.inheritance = Inheritance(
+            InheritanceParts(
+                store=self.store,
+                keeper=self.keeper,
+                heir=self.task_calls,
+                own=incarnation,
+                key=key,
+                view=self.view,
+                clock=self.clock,
+                log=self.log,
+            )
+        )
         self.dispatcher = Dispatcher(
-            self._users(runner),
+            self._users(),
             self.driver,
             self.clock,
             group,
@@ -181,7 +202,10 @@ class Incarnation:
         self.plane.attach(loop)
         await self.farm.start()
         group.create_task(self._tell_loads())
-        group.create_task(self._purge())
+        group.create_task(purge(self.store, self.clock, self.log))
+        self.inheritance.look_back(await self.store.members())
+        group.create_task(keep_calls(self.keeper))
+        group.create_task(inherit_calls(self.inheritance))
         face = Face(self, MemberLinks(config.admin.token), self.probe)
         await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
         await self.farm.meet()
@@ -216,6 +240,7 @@ class Incarnation:
     async def leave(self) -> None:
         """Read what is still queued, tell the others, and go."""
         self.duty.leave_group()
+        await self.keeper.flush()
         await self.farm.leave()
 
     # The farm.
@@ -241,7 +266,7 @@ class Incarnation:
             load=self._load,
             view_changed=self._view_changed,
             names_changed=self._heed_names,
-            member_gone=lambda gone: None,
+            member_gone=self._member_gone,
             link_up=lambda number: None,
             link_down=self._link_down,
             tombstoned=self._was_tombstoned,
@@ -271,6 +296,10 @@ class Incarnation:
         if self.certificates is not None:
             self.certificates.look_again()
         self.log.info("names_changed", revision=revision)
+
+    def _member_gone(self, gone: MemberGone) -> None:
+        if gone.why is not GoneFor.LEFT:  # then it has ended its calls
+            self.inheritance.died((gone.number, gone.epoch))
 
     def _link_down(self, number: int) -> None:
         self.deciders.locations.doubt()
@@ -310,17 +339,9 @@ class Incarnation:
             await asyncio.sleep(MembershipSettings().heartbeat_ms / 1_000)
             self._view_changed(self.farm.view())
 
-    async def _purge(self) -> None:
-        """Remove from the store what has expired, a little at a time."""
-        while True:
-            await asyncio.sleep(PURGE_EVERY_S)
-            try:
-                await self.store.purge(self.clock.wall_ms(), PURGE_TOGETHER)
-            except CapacityError:
-                self.log.warning("store_purge_failed")
-
     async def _was_tombstoned(self) -> None:
         """Nothing more is done in this life; the member begins another."""
+        self.task_calls.abandon_all()
         self.tombstoned.set()
         await asyncio.Event().wait()
 
@@ -349,7 +370,7 @@ class Incarnation:
             return None
         return number if number in self.farm.bus.linked else None
 
-    def _users(self, runner: TaskRunner) -> Users:
+    def _users(self) -> Users:
         return Users(
             self.deciders.registration,
             self.deciders.router,
@@ -358,7 +379,7 @@ class Incarnation:
             self.forwarding,
             self.task_calls,
             TASKS,
-            runner,
+            self.inheritance,
         )
 
     def _screen(self, out: Output) -> None:

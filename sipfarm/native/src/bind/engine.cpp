@@ -203,6 +203,7 @@ void bind_events(nb::module_& module) {
       .value("RESPONSE", sip::EventKind::response)
       .value("EXHAUSTED", sip::EventKind::exhausted)
       .value("CALL", sip::EventKind::call)
+      .value("ORPHAN", sip::EventKind::orphan)
       .value("BANNED", sip::EventKind::banned)
       .value("RESOLVE", sip::EventKind::resolve);
   nb::class_<sip::Event>(module, "Event", "Something that Python decides on or is told of.")
@@ -370,6 +371,12 @@ void bind_engine(nb::module_& module) {
            },
            nb::arg("uri"), nb::arg("route"), nb::arg("headers"), nb::arg("body"), nb::arg("call_id"), nb::arg("heard").none(),
            nb::arg("now_ms"), nb::arg("out"), "ACK to a 2xx.")
+      .def("place_orphan",
+           [](Engine& self, const ReceivedMessage& request, std::uint16_t member, std::int64_t now_ms, Output& out) {
+             self.place_orphan(request.message, request.hop, member, now_ms, out);
+           },
+           nb::arg("request"), nb::arg("member"), nb::arg("now_ms"), nb::arg("out"),
+           "The member that has the call of an orphan takes it; 0: nobody has that call (481).")
       .def("mint_tag", [](Engine& self, nb::str call_id) { return self.mint_tag(to_text(call_id)); }, nb::arg("call_id"))
       .def("mint_contact", [](Engine& self, nb::str call_id, std::uint16_t local) { return self.mint_contact(to_text(call_id), local); },
            nb::arg("call_id"), nb::arg("local") = 0)

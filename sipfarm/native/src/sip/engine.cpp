@@ -177,9 +177,13 @@ Fate Engine::receive_request(MessageRef request, const Arrival& arrival, std::in
   if (owner && !core_.is_own(*owner) && view_.is_live(owner->member, owner->epoch)) {
     return pass_on(owner->member, request->wire(), arrival, out);
   }
+  if (owner && !core_.is_own(*owner) && !route.mark && owner->handle != 0) {
+    return tell_orphan(std::move(request), *owner, arrival, now_ms, out);
+  }
   if (request->method() == Method::ack) {
     const auto mark = in_dialog ? dialog_mark_of(*request) : std::nullopt;
-    return receive_ack(request, arrival, route, mark && core_.is_own(*mark), now_ms, out);
+    const bool ours = mark && (core_.is_own(*mark) || (arrival.settled && !route.mark));  // settled: inherited
+    return receive_ack(request, arrival, route, ours, now_ms, out);
   }
   if (request->method() == Method::cancel) return receive_cancel(std::move(request), arrival, now_ms, out);
   std::uint64_t handle = 0;

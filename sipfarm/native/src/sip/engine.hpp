@@ -106,6 +106,8 @@ class Engine {
   /// A payload for another member did not leave: what would wait in vain for an answer over a stream is told so at once. Everything else
   /// comes again.
   void bus_failed(std::string_view payload, std::int64_t now_ms, Output& out);
+  /// The member that has the call of an orphan takes it; 0: nobody has that call (481).
+  void place_orphan(MessageRef request, const net::Hop& source, std::uint16_t member, std::int64_t now_ms, Output& out);
   std::size_t directory_size() const noexcept { return directory_.size(); }
   std::size_t waiting_count() const noexcept { return waiting_.size(); }
 
@@ -179,6 +181,7 @@ class Engine {
   // ownership.cpp
   bool is_answered_statelessly(const Message& ack) const noexcept;
   std::optional<OwnerMark> dialog_mark_of(const Message& request) const noexcept;
+  Fate tell_orphan(MessageRef request, const OwnerMark& tag, const Arrival& arrival, std::int64_t now_ms, Output& out);
   Fate pass_on(std::uint16_t member, std::string_view bytes, const Arrival& arrival, Output& out);
   Fate claim(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out, std::uint8_t tries = 0);
   Fate look_up(MessageRef request, const Arrival& arrival, std::int64_t now_ms, Output& out);

@@ -21,6 +21,7 @@ enum class EventKind : std::uint8_t {
   exhausted,  // every branch of server transaction `id` failed, the best with `status`; `text` lists those of the step whose flow is gone
               // ("0,2"); more targets are asked for
   call,       // a forwarded call: `call` is its handle, `state` what became of it, `id` its INVITE's server transaction (0 at its end)
+  orphan,     // a request within a dialog of member `number` in its life `id`, which is over: `place_orphan` is to say who has the call now
   banned,     // the address of `hop` is, `text` says why
   resolve,    // `text` host, `number` port, of query `id`: the resolver is to answer; by another transport than `hop`'s if none was `chosen`
 };

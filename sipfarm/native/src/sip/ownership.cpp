@@ -18,12 +18,41 @@ constexpr std::uint64_t waiting_payload(std::uint64_t id) noexcept { return (std
 
 }  // namespace
 
-/// The mark of a dialog whose user agent a member of the farm is: in the To tag, or in the Request-URI as our Contact.
+/// The mark of a dialog whose user agent a member of the farm is: in the To tag, which stays that of the member that began it, or in the
+/// Request-URI as the Contact of an heir.
 std::optional<OwnerMark> Engine::dialog_mark_of(const Message& request) const noexcept {
-  if (const auto tag = core_.keys.open(MarkKind::tag, request.to_tag(), request.call_id())) return tag;
+  const auto tag = core_.keys.open(MarkKind::tag, request.to_tag(), request.call_id());
+  if (tag && view_.is_live(tag->member, tag->epoch)) return tag;
   const auto uri = Uri::parse(request.request_uri());
-  if (!uri || uri->user.size() != mark_chars) return std::nullopt;
-  return core_.keys.open(MarkKind::contact, uri->user, request.call_id());
+  if (!uri || uri->user.size() != mark_chars) return tag;
+  const auto contact = core_.keys.open(MarkKind::contact, uri->user, request.call_id());
+  if (!tag || !contact) return tag ? tag : contact;
+  return view_.is_live(contact->member, contact->epoch) ? OwnerMark{contact->member, contact->epoch, tag->handle} : tag;
+}
+
+/// The farm was its user agent, and no member that a mark of it names is there any more: the store knows who has the call now.
+Fate Engine::tell_orphan(MessageRef request, const OwnerMark& tag, const Arrival& arrival, std::int64_t now_ms, Output& out) {
+  if (const auto fate = held_off(arrival, now_ms)) return *fate;
+  if (!has_room()) return core_.drop(Drop::limit);
+  Event event;
+  event.kind = EventKind::orphan;
+  event.number = tag.member;
+  event.id = tag.epoch;
+  event.message = std::move(request);
+  event.hop = arrival.hop;
+  out.events.push_back(std::move(event));
+  return {Fate::What::waits};
+}
+
+void Engine::place_orphan(MessageRef request, const net::Hop& source, std::uint16_t member, std::int64_t now_ms, Output& out) {
+  const Turn turn{*this, now_ms, out};
+  const Arrival arrival{source, true, 1, false, 0};  // it may have been passed on before
+  take_up(std::move(request), arrival, out, [&](MessageRef orphan) {
+    if (member == core_.config.member) return receive_request(std::move(orphan), arrival, now_ms, out);
+    if (member != 0) return pass_on(member, orphan->wire(), arrival, out);
+    if (orphan->method() == Method::ack) return core_.drop(Drop::foreign_ack);
+    return refuse(*orphan, source, {481, {}, {}, {}, {}}, Drop::none, out);
+  });
 }
 
 /// The ACK to a final answer of ours that no transaction was kept for, whichever member gave it.
