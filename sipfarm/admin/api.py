@@ -9,13 +9,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sipfarm.admin.answers import refused, shown
+from sipfarm.admin.answers import refused, shown, shown_page
 from sipfarm.admin.bodies import RolesBody
 from sipfarm.admin.face import Conflicts, MemberFace, NotReached, NotThere, Unfit
 from sipfarm.admin.guard import Guard
 from sipfarm.admin.names_api import names_routes
 from sipfarm.admin.openapi import description
-from sipfarm.admin.requests import body_of, limit_of
+from sipfarm.admin.pages import BadCursor
+from sipfarm.admin.requests import after_of, body_of, limit_of
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.metrics import CONTENT_TYPE
 from sipfarm.base.secrets import Secret
@@ -80,10 +81,10 @@ class _Api:
         return shown(await self._face.set_roles(request.path_params["name"], body))
 
     async def calls(self, request: Request) -> Response:
-        limit = limit_of(request)
-        if _of_farm(request):
-            return shown(await self._face.farm_calls(limit))
-        return shown(self._face.calls(limit))
+        wanted = limit_of(request), after_of(request)
+        face = self._face
+        page = await face.farm_calls(*wanted) if _of_farm(request) else face.calls(*wanted)
+        return shown_page(page, request.query_params)
 
     async def bans(self, request: Request) -> Response:
         return shown(await self._face.farm_bans() if _of_farm(request) else self._face.bans())
@@ -98,11 +99,16 @@ class _Api:
 
     async def registrations(self, request: Request) -> Response:
         domain = request.query_params.get("domain")
-        return shown(await self._face.registrations(domain, limit_of(request)))
+        wanted = limit_of(request), after_of(request)
+        return shown_page(await self._face.registrations(domain, *wanted), request.query_params)
 
 
 def _of_farm(request: Request) -> bool:
     return request.query_params.get("farm", "0") not in ("", "0", "false")
+
+
+async def _bad_cursor(request: Request, error: Exception) -> Response:
+    return refused(400, str(error))
 
 
 async def _not_there(request: Request, error: Exception) -> Response:
@@ -132,6 +138,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 REFUSALS: Final = {
+    BadCursor: _bad_cursor,
     NotThere: _not_there,
     Conflicts: _conflicts,
     Unfit: _unfit,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody, RolesBody
+from sipfarm.admin.pages import Page
 from sipfarm.admin.views import (
     AccountView,
     ApplicationView,
@@ -80,8 +81,8 @@ class MemberFace(Protocol):
         """This member."""
         ...
 
-    def calls(self, limit: int) -> Sequence[CallView]:
-        """This member's calls."""
+    def calls(self, limit: int, after: str) -> Page[CallView]:
+        """This member's calls behind a cursor. Raises BadCursor."""
         ...
 
     def metrics(self) -> bytes:
@@ -92,8 +93,8 @@ class MemberFace(Protocol):
         """All members of the farm, by name."""
         ...
 
-    async def farm_calls(self, limit: int) -> Sequence[CallView]:
-        """The calls of all members that answer."""
+    async def farm_calls(self, limit: int, after: str) -> Page[CallView]:
+        """The calls of all members that answer. Raises BadCursor."""
         ...
 
     def bans(self) -> Sequence[BanView]:
@@ -110,8 +111,10 @@ class MemberFace(Protocol):
 
     async def farm_unban(self, address: str) -> Sequence[BanView]: ...
 
-    async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
-        """The live bindings of the farm's accounts, from the store."""
+    async def registrations(
+        self, domain: str | None, limit: int, after: str
+    ) -> Page[RegistrationView]:
+        """The live bindings of the farm's accounts, from the store. Raises BadCursor."""
         ...
 
     async def drain(self, name: str) -> MemberView:

@@ -76,18 +76,14 @@ def description() -> Json:
                     "200",
                 )
             },
-            "/api/v1/calls": {
-                "get": _json("the calls of this member", list[CallView], query=["farm", "limit"])
-            },
+            "/api/v1/calls": {"get": _page("the calls of this member", list[CallView], ["farm"])},
             "/api/v1/bans": {
                 "get": _json("sources this member has banned", list[BanView], query=["farm"])
             },
             "/api/v1/bans/{address}/lift": {
                 "post": _json("end the ban of an address", list[BanView], ["address"], ["farm"])
             },
-            "/api/v1/registrations": {
-                "get": _json("bindings", list[RegistrationView], query=["domain", "limit"])
-            },
+            "/api/v1/registrations": {"get": _page("bindings", list[RegistrationView], ["domain"])},
             **_names(),
         },
         "components": {
@@ -170,6 +166,15 @@ def _json(
         ],
         "responses": {"200": _response(answered), "default": _response(failed)},
     }
+
+
+def _page(summary: str, answer: object, query: Sequence[str]) -> Json:
+    """A list whose Link header leads to the next page; its `after` is a cursor."""
+    operation = _json(summary, answer, query=[*query, "limit", "after"])
+    operation["responses"]["200"]["headers"] = {
+        "Link": {"description": 'rel="next", if there is more', "schema": {"type": "string"}}
+    }
+    return operation
 
 
 def _parameter(name: str, where: str) -> Json:

@@ -24,6 +24,11 @@ def limit_of(request: Request) -> int:
     return int(text)
 
 
+def after_of(request: Request) -> str:
+    """The cursor of the page that is wanted; empty: the first."""
+    return request.query_params.get("after", "")
+
+
 async def body_of(request: Request, kind: type[B]) -> B:
     """The JSON of a request; 422 says what is wrong in it, and never what stands there."""
     try:

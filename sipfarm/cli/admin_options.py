@@ -33,6 +33,10 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON and no table")]
 Limit = Annotated[int, typer.Option(help="entries at most", min=1, max=10_000)]
+LIMIT_OF_ALL = 100_000
+LimitOfAll = Annotated[
+    int, typer.Option(help="entries at most, asked for page by page", min=1, max=1_000_000)
+]
 
 PIPED_WIDTH = 240  # where no terminal says how wide a line may be
 ADMIN = "http://127.0.0.1:8080"

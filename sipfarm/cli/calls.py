@@ -2,10 +2,11 @@
 
 from sipfarm.admin.views import CallView
 from sipfarm.cli.admin_options import (
+    LIMIT_OF_ALL,
     AdminUrl,
     AsJson,
     ConfigFile,
-    Limit,
+    LimitOfAll,
     Token,
     client_of,
     print_json,
@@ -19,12 +20,13 @@ def calls(
     admin: AdminUrl = "",
     token: Token = "",
     config: ConfigFile = None,
-    limit: Limit = 1_000,
+    limit: LimitOfAll = LIMIT_OF_ALL,
     json: AsJson = False,
 ) -> None:
     """Show the calls of a farm, the longest first."""
-    path = f"/api/v1/calls?farm=1&limit={limit}"
-    found = client_of(admin, token, config).get(path, list[CallView])
+    client = client_of(admin, token, config)
+    found = client.pages("/api/v1/calls", {"farm": "1"}, list[CallView], limit)
+    found.sort(key=lambda call: call.started)
     if json:
         print_json(found)
     else:

@@ -1,16 +1,16 @@
 """`sipfarm registrations`: where the phones of a farm are reached."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from sipfarm.admin.views import RegistrationView
 from sipfarm.cli.admin_options import (
+    LIMIT_OF_ALL,
     AdminUrl,
     AsJson,
     ConfigFile,
-    Limit,
+    LimitOfAll,
     Token,
     client_of,
     print_json,
@@ -25,14 +25,13 @@ def registrations(
     token: Token = "",
     config: ConfigFile = None,
     domain: Annotated[str, typer.Option(help="of this domain only", show_default=False)] = "",
-    limit: Limit = 1_000,
+    limit: LimitOfAll = LIMIT_OF_ALL,
     json: AsJson = False,
 ) -> None:
     """Show the bindings of a farm's accounts."""
-    path = f"/api/v1/registrations?limit={limit}"
-    if domain:
-        path += f"&domain={quote(domain, safe='')}"
-    found = client_of(admin, token, config).get(path, list[RegistrationView])
+    client = client_of(admin, token, config)
+    of = {"domain": domain} if domain else {}
+    found = client.pages("/api/v1/registrations", of, list[RegistrationView], limit)
     if json:
         print_json(found)
     else:

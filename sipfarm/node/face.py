@@ -1,36 +1,32 @@
 """The face of a member: what it shows of itself and of the farm, and the commands it takes."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from sipfarm.admin.bodies import Body, RolesBody
 from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
+from sipfarm.admin.pages import CallsCursor, Page
 from sipfarm.admin.views import (
     BanView,
     CallView,
     LoadView,
-    MediaSideView,
-    MediaView,
     MemberState,
     MemberView,
     OwnsView,
     RegistrationView,
-    iso,
 )
 from sipfarm.base.clock import Clock
 from sipfarm.base.errors import StartError
 from sipfarm.base.farm_view import Standing, ViewState
-from sipfarm.base.records import Binding, MemberRecord
+from sipfarm.base.records import MemberRecord
 from sipfarm.base.records import MemberState as Registered
 from sipfarm.base.roles import ROLES, Role, fault_of
 from sipfarm.cluster.io.store import LastWithRole, Store
+from sipfarm.node.calls_face import CallsOfMember
 from sipfarm.node.member_metrics import Measured, member_metrics
-from sipfarm.node.names_face import NamesOfFarm, account_pages
-from sipfarm.signaling.registration import aor_of
+from sipfarm.node.names_face import NamesOfFarm
+from sipfarm.node.registrations_face import RegistrationsOfFarm
 
-ACCOUNTS_LOOKED_AT_MAX: Final = 20_000
-"""Of which bindings are asked for: a listing is for looking, and must not wear out the store."""
 DEAD_SHOWN_MS: Final = 3_600_000
 """A dead member is listed for so long after its lease has ended."""
 
@@ -50,7 +46,7 @@ class Links(Protocol):
     """The way to the faces of other members."""
 
     async def members(self, admins: Iterable[str]) -> list[MemberView | None]: ...
-    async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]: ...
+    async def calls(self, admin: str, limit: int, after: str) -> Page[CallView] | None: ...
     async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]: ...
     async def unban(self, admins: Iterable[str], address: str) -> list[list[BanView] | None]: ...
     async def command(
@@ -95,6 +91,10 @@ class Face:
         self._name = member.config.member.name
         self._metrics = member_metrics(member, load)
         self.names = NamesOfFarm(member.store, member.clock.wall_ms, member)
+        self._calls = CallsOfMember(member, self._name, lambda: member.record.number)
+        self._registrations = RegistrationsOfFarm(
+            member.store, member.clock.wall_ms, member.engine.open_flow
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -140,33 +140,28 @@ class Face:
         found = [self._view_of(record, views.get(record.number)) for record in records]
         return sorted(found, key=lambda view: (len(view.name), view.name))
 
-    def calls(self, limit: int) -> Sequence[CallView]:
-        now_ms, wall_ms = self._member.clock.now_ms(), self._member.clock.wall_ms()
-        forwarded = self._member.engine.calls(limit)
-        calls = [self._forwarded(call, now_ms, wall_ms) for call in forwarded]
-        for call in self._member.task_calls.views()[: limit - len(calls)]:
-            age_ms = now_ms - call.started_ms
-            calls.append(
-                CallView(
-                    id=f"{self._name}-{call.tag}",
-                    member=self._name,
-                    kind="task",
-                    state="answered" if call.answered else "ringing",
-                    caller=call.caller,
-                    callee=call.callee,
-                    call_id=call.call_id,
-                    task=call.task,
-                    started=iso(wall_ms - age_ms),
-                    seconds=age_ms / 1_000,
-                    media=self._media([call.stream] if call.stream else []),
-                )
-            )
-        return calls
+    def calls(self, limit: int, after: str) -> Page[CallView]:
+        return self._calls.page(limit, after)
 
-    async def farm_calls(self, limit: int) -> Sequence[CallView]:
-        told = await self._links.calls(await self._others(), limit)
-        calls = [*self.calls(limit), *(call for answer in told if answer for call in answer)]
-        return sorted(calls, key=lambda call: call.started)[:limit]
+    async def farm_calls(self, limit: int, after: str) -> Page[CallView]:
+        """Member after member, by their numbers; those of a page the longest first."""
+        place = CallsCursor.of(after)
+        first = 0 if place is None else place.member
+        asked = [record for record in await self._answering() if record.number >= first]
+        found: list[CallView] = []
+        following = ""
+        for record in asked:
+            if len(found) == limit:
+                following = CallsCursor(record.number).text
+                break
+            begin = after if record.number == first else ""
+            page = await self._calls_of(record, limit - len(found), begin)
+            if page is not None:
+                found += page.entries
+                following = page.next
+            if following:
+                break
+        return Page(sorted(found, key=lambda call: call.started), following)
 
     def bans(self) -> Sequence[BanView]:
         banned = self._member.engine.bans(self._member.clock.now_ms())
@@ -195,21 +190,10 @@ class Face:
         told = await self._links.unban(await self._others(), address)
         return [*self.unban(address), *(ban for answer in told if answer for ban in answer)]
 
-    async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
-        store = self._member.store
-        names = {record.number: record.name for record in await store.members()}
-        domains = [domain] if domain else [found.name for found in await store.domains()]
-        found: list[RegistrationView] = []
-        looked_at = 0
-        for name in domains:
-            left = ACCOUNTS_LOOKED_AT_MAX - looked_at
-            async for accounts in account_pages(store, name, left):
-                looked_at += len(accounts)
-                bindings = await self._bindings([aor_of(account) for account in accounts])
-                found += [self._registration(binding, names) for binding in bindings]
-                if len(found) >= limit:
-                    return found[:limit]
-        return found
+    async def registrations(
+        self, domain: str | None, limit: int, after: str
+    ) -> Page[RegistrationView]:
+        return await self._registrations.page(domain, limit, after)
 
     async def drain(self, name: str) -> MemberView:
         return await self._command(name, "drain")
@@ -245,10 +229,22 @@ class Face:
                 return await self._links.command(record.admin, name, act, body)
         raise NotThere(f"there is no member {name}")
 
+    async def _calls_of(
+        self, record: MemberRecord, limit: int, after: str
+    ) -> Page[CallView] | None:
+        if self._is_self(record):
+            return self.calls(limit, after)
+        return await self._links.calls(record.admin, limit, after)
+
+    async def _answering(self) -> list[MemberRecord]:
+        """This member and those that can be asked, by their numbers."""
+        records = await self._member.store.members()
+        there = [record for record in records if self._is_self(record) or self._may_answer(record)]
+        return sorted(there, key=lambda record: record.number)
+
     async def _others(self) -> list[str]:
         """Where the other members are asked."""
-        records = await self._member.store.members()
-        return [record.admin for record in records if self._may_answer(record)]
+        return [record.admin for record in await self._answering() if not self._is_self(record)]
 
     def _shown(self, record: MemberRecord) -> bool:
         over_ms = self._member.clock.wall_ms() - record.lease_until_wall_ms
@@ -298,59 +294,3 @@ class Face:
         if record.state is not Registered.ALIVE or self._seen(record) is ViewState.DEAD:
             return "dead"
         return "dead" if lease_over and self._seen(record) is None else "suspected"
-
-    def _forwarded(self, call: Mapping[str, Any], now_ms: int, wall_ms: int) -> CallView:
-        age_ms = now_ms - call["started_ms"]
-        return CallView(
-            id=f"{self._name}-{call['handle']:x}",
-            member=self._name,
-            kind="forwarded",
-            state="answered" if call["answered"] else "ringing",
-            caller=call["caller"],
-            callee=call["callee"],
-            call_id=call["call_id"],
-            started=iso(wall_ms - age_ms),
-            seconds=age_ms / 1_000,
-            media=self._media(call["streams"]),
-        )
-
-    def _media(self, streams: Iterable[int]) -> tuple[MediaView, ...]:
-        plane = self._member.plane.plane
-        told = [(stream, plane.stats(stream)) for stream in streams]
-        return tuple(
-            MediaView(stream=stream, a=_side(sides[0]), b=_side(sides[1]))
-            for stream, sides in told
-            if sides is not None
-        )
-
-    async def _bindings(self, aors: Sequence[str]) -> list[Binding]:
-        """All asked for at once: the store makes one batch of it."""
-        wall_ms = self._member.clock.wall_ms()
-        store = self._member.store
-        found = await asyncio.gather(*[store.bindings(aor, wall_ms) for aor in aors])
-        return [binding for bindings in found for binding in bindings]
-
-    def _registration(self, binding: Binding, names: Mapping[int, str]) -> RegistrationView:
-        mark = self._member.engine.open_flow(binding.flow, binding.received)
-        left_ms = binding.expires_at_wall_ms - self._member.clock.wall_ms()
-        return RegistrationView(
-            aor=binding.aor,
-            contact=binding.contact,
-            expires=iso(binding.expires_at_wall_ms),
-            expires_s=max(left_ms // 1_000, 0),
-            q=binding.q / 1_000,
-            received=binding.received,
-            user_agent=binding.user_agent,
-            instance_id=binding.instance_id,
-            path=binding.path,
-            member=names.get(mark[0]) if mark else None,
-        )
-
-
-def _side(counters: Mapping[str, int]) -> MediaSideView:
-    return MediaSideView(
-        packets_in=counters["packets_in"],
-        bytes_in=counters["bytes_in"],
-        packets_out=counters["packets_out"],
-        bytes_out=counters["bytes_out"],
-    )

@@ -192,26 +192,19 @@ class NamesOfFarm:
         )
 
 
-async def account_pages(
+async def accounts_of(
     store: Names, domain: str, limit: int | None = None
-) -> AsyncIterator[tuple[Account, ...]]:
-    """Up to `limit` accounts, page by page, so that the loop turns in between."""
+) -> AsyncIterator[Account]:
+    """Up to `limit` accounts, read page by page, so that the loop turns in between."""
     cursor, left = "", limit
     while left is None or left > 0:
         wanted = ACCOUNTS_TOGETHER if left is None else min(left, ACCOUNTS_TOGETHER)
         accounts, cursor = await store.account_page(domain, cursor, wanted)
-        yield accounts[:left]
+        for account in accounts[:left]:
+            yield account
         left = None if left is None else left - len(accounts)
         if not cursor:
             return
-
-
-async def accounts_of(
-    store: Names, domain: str, limit: int | None = None
-) -> AsyncIterator[Account]:
-    async for page in account_pages(store, domain, limit):
-        for account in page:
-            yield account
 
 
 def _canonical(name: str) -> str:

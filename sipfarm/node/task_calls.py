@@ -2,6 +2,7 @@
 
 import heapq
 import ipaddress
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -42,6 +43,8 @@ class TaskCallView(msgspec.Struct, frozen=True):
     answered: bool
     started_ms: int
     stream: int
+    number: int
+    """Of the calls of this member's tasks, from the first one."""
 
 
 class _Running(msgspec.Struct):
@@ -52,6 +55,7 @@ class _Running(msgspec.Struct):
     invite: int  # its server transaction; 0 of a call that was inherited
     started_ms: int
     owner: str  # the incarnation that began it
+    number: int
     kept: KeptTaskCall | None = None  # as the store has it, or soon will
     is_over: bool = False
     stream: int = 0
@@ -98,13 +102,16 @@ class TaskCalls:
         self._ended: dict[DialogKey, None] = {}
         """Inherited calls that are over: a BYE that found nobody for a while may still come."""
         self._next_key = 1
+        self._numbers = itertools.count(1)
         self._deadlines: list[tuple[int, DialogKey]] = []
 
     @property
     def count(self) -> int:
         return len(self._running)
 
-    def views(self) -> list[TaskCallView]:
+    def views(self, limit: int, after: int) -> list[TaskCallView]:
+        """Up to `limit` calls behind the one that had the number `after`."""
+        behind = (running for running in self._running.values() if running.number > after)
         return [
             TaskCallView(
                 running.call.view.call_id,
@@ -115,8 +122,9 @@ class TaskCalls:
                 running.call.state >= State.MORATORIUM,
                 running.started_ms,
                 running.stream,
+                running.number,
             )
-            for running in self._running.values()
+            for running in itertools.islice(behind, limit)
         ]
 
     def use_runner(self, runner: Runner) -> None:
@@ -143,7 +151,7 @@ class TaskCalls:
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
         call = incoming_call(invite, seed, media, self)
         self._running[key] = _Running(
-            call, name, tag, port, invite.transaction, now_ms, self._keeper.own
+            call, name, tag, port, invite.transaction, now_ms, self._keeper.own, next(self._numbers)
         )
         self._key_of[call] = key
         self._by_invite[invite.transaction] = key
@@ -223,7 +231,9 @@ class TaskCalls:
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
         call = inherited_call(kept.call, contact, hop, media, self)
         key = (call_id, tag)
-        self._running[key] = _Running(call, kept.task, tag, port, 0, kept.started_ms, owner)
+        self._running[key] = _Running(
+            call, kept.task, tag, port, 0, kept.started_ms, owner, next(self._numbers)
+        )
         self._key_of[call] = key
         known = self._tasks.get(kept.task)
         if known is None or not known.resumes:

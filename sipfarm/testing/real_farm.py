@@ -133,8 +133,10 @@ class RealFarm:
     def calls(self) -> list[CallView]:
         return self._asked().get("/api/v1/calls?farm=1", list[CallView])
 
-    def registrations(self) -> list[RegistrationView]:
-        return self._asked().get("/api/v1/registrations", list[RegistrationView])
+    def registrations(self, together: int = 1_000) -> list[RegistrationView]:
+        """All bindings, asked for so many at a time."""
+        path, kind = "/api/v1/registrations", list[RegistrationView]
+        return self._asked().pages(path, {}, kind, 1_000_000, together=together)
 
     def drain(self, name: str, asked: str = "") -> MemberView:
         return self._asked(asked).post(f"/api/v1/members/{name}/drain", MemberView)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message
 
 from sipfarm.admin.bodies import AccountBody, ApplicationBody, DomainBody, RolesBody
 from sipfarm.admin.face import Conflicts, NotReached, NotThere
+from sipfarm.admin.pages import BadCursor, Page
 from sipfarm.admin.views import (
     AccountView,
     ApplicationView,
@@ -177,9 +178,11 @@ class FakeFace:
     def member(self) -> MemberView:
         return MEMBER
 
-    def calls(self, limit: int) -> Sequence[CallView]:
-        self.asked.append(("calls", limit))
-        return [CALL][:limit]
+    def calls(self, limit: int, after: str) -> Page[CallView]:
+        self.asked.append(("calls", limit, after))
+        if after == "bad":
+            raise BadCursor
+        return Page([CALL][:limit])
 
     def metrics(self) -> bytes:
         return b"# HELP x x\n"
@@ -189,9 +192,9 @@ class FakeFace:
             raise CapacityError("store unavailable: gone", retry_after_s=7)
         return [MEMBER]
 
-    async def farm_calls(self, limit: int) -> Sequence[CallView]:
-        self.asked.append(("farm_calls", limit))
-        return [CALL, CALL]
+    async def farm_calls(self, limit: int, after: str) -> Page[CallView]:
+        self.asked.append(("farm_calls", limit, after))
+        return Page([CALL, CALL], "" if after else "a-cursor")
 
     def bans(self) -> Sequence[BanView]:
         return [BAN]
@@ -205,9 +208,11 @@ class FakeFace:
     async def farm_unban(self, address: str) -> Sequence[BanView]:
         return [*self.unban(address), *self.unban(address)]
 
-    async def registrations(self, domain: str | None, limit: int) -> Sequence[RegistrationView]:
-        self.asked.append(("registrations", domain, limit))
-        return []
+    async def registrations(
+        self, domain: str | None, limit: int, after: str
+    ) -> Page[RegistrationView]:
+        self.asked.append(("registrations", domain, limit, after))
+        return Page([], "" if after else "a&b")
 
     async def drain(self, name: str) -> MemberView:
         if name == "m9":

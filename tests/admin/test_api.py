@@ -88,13 +88,35 @@ def test_calls_are_of_this_member_unless_the_farm_is_asked_for(
     assert len(ask(api, "/api/v1/calls").json) == 1
     assert len(ask(api, "/api/v1/calls?farm=1&limit=5").json) == 2
     assert len(ask(api, "/api/v1/calls?farm=0").json) == 1
-    assert face.asked == [("calls", LIMIT), ("farm_calls", 5), ("calls", LIMIT)]
+    assert face.asked == [("calls", LIMIT, ""), ("farm_calls", 5, ""), ("calls", LIMIT, "")]
 
 
 def test_lists_can_be_narrowed(api: ASGIApp, face: FakeFace) -> None:
     ask(api, "/api/v1/registrations?domain=example.test&limit=3")
     ask(api, "/api/v1/domains/example.test/accounts?limit=4")
-    assert face.asked == [("registrations", "example.test", 3), ("accounts", "example.test", 4)]
+    assert face.asked == [
+        ("registrations", "example.test", 3, ""),
+        ("accounts", "example.test", 4),
+    ]
+
+
+def test_a_page_of_a_list_leads_to_the_next_one(api: ASGIApp, face: FakeFace) -> None:
+    """RFC 8288."""
+    first = ask(api, "/api/v1/calls?farm=1&limit=2")
+    assert len(first.json) == 2
+    assert first.headers["link"] == '<?farm=1&limit=2&after=a-cursor>; rel="next"'
+    last = ask(api, "/api/v1/calls?farm=1&limit=2&after=a-cursor")
+    assert "link" not in last.headers
+    assert face.asked == [("farm_calls", 2, ""), ("farm_calls", 2, "a-cursor")]
+    bindings = ask(api, "/api/v1/registrations")
+    assert bindings.headers["link"] == '<?after=a%26b>; rel="next"'
+    assert "link" not in ask(api, "/api/v1/registrations?after=a%26b").headers
+
+
+def test_a_cursor_of_no_list_is_refused(api: ASGIApp) -> None:
+    answer = ask(api, "/api/v1/calls?after=bad")
+    assert answer.status == 400
+    assert answer.json["error"] == "after: that is no cursor of this list"
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "", str(LIMIT_MAX + 1), "9" * 99, "٣"])

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from sipfarm.base.errors import UsageError
 from sipfarm.base.records import Account, Domain
 from sipfarm.cluster.io.store import Store
 
@@ -55,6 +58,14 @@ def test_nothing_is_one_empty_page(use_store: UseStore) -> None:
     async def body(store: Store) -> None:
         assert await store.account_page("other.test", "", 10) == ((), "")
         assert await store.account_count("other.test") == 0
+
+    use_store(body)
+
+
+def test_a_cursor_that_no_store_gives_is_refused(use_store: UseStore) -> None:
+    async def body(store: Store) -> None:
+        with pytest.raises(UsageError):
+            await store.account_page(NAME, "\0", 10)
 
     use_store(body)
 

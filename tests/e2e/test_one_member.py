@@ -73,6 +73,17 @@ def test_a_call_without_an_answer_is_given_up(peers: Any) -> None:
     called.succeed()
 
 
+def test_registrations_are_listed_page_by_page(farm: RealFarm, peers: Any) -> None:
+    users = [farm.unused_user() for _ in range(3)]
+    for number, user in enumerate(users, start=2):
+        peers.register(user, farm.trusted(number))
+    whole = [(found.aor, found.contact) for found in farm.registrations()]
+    assert {f"sip:{user}@{DOMAIN}" for user in users} <= {aor for aor, _ in whole}
+    for together in (1, 2):
+        by_pages = farm.registrations(together=together)
+        assert [(found.aor, found.contact) for found in by_pages] == whole
+
+
 @pytest.mark.parametrize("transport", ["u1", "t1"])
 def test_a_call_rings_at_all_bindings_and_one_answers(
     farm: RealFarm, peers: Any, transport: str

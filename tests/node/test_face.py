@@ -6,11 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from sipfarm import config as configuration
 from sipfarm.admin.bodies import Body, RolesBody
 from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
+from sipfarm.admin.pages import CallsCursor, Page
 from sipfarm.admin.views import BanView, CallView, MemberView
 from sipfarm.base.farm_view import MemberInView, View, ViewState
 from sipfarm.base.records import Binding, MemberRecord, RegisterUpdate
@@ -30,6 +32,7 @@ from sipfarm.node.member_metrics import (
     PLANE_GAUGES,
 )
 from sipfarm.node.reconnection import Reconnections, ReconnectionSettings
+from sipfarm.node.task_calls import TaskCallView
 
 T = TypeVar("T")
 Acting = Callable[["Fake"], Awaitable[T]]
@@ -66,6 +69,7 @@ class Links:
     def __init__(self) -> None:
         self.told: dict[str, MemberView] = {}
         self.their_calls: dict[str, list[CallView]] = {}
+        self.calls_asked: list[tuple[str, int, str]] = []
         self.their_bans: dict[str, list[BanView]] = {}
         self.asked: list[str] = []
         self.commands: list[tuple[str, str, str]] = []
@@ -74,8 +78,15 @@ class Links:
         self.asked = list(admins)
         return [self.told.get(admin) for admin in self.asked]
 
-    async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]:
-        return [self.their_calls.get(admin) for admin in admins]
+    async def calls(self, admin: str, limit: int, after: str) -> Page[CallView] | None:
+        self.calls_asked.append((admin, limit, after))
+        theirs = self.their_calls.get(admin)
+        if theirs is None:
+            return None
+        place = CallsCursor.of(after) or CallsCursor(int(admin[-1]))
+        end = place.call + limit
+        more = CallsCursor(place.member, call=end).text if end < len(theirs) else ""
+        return Page(theirs[place.call : end], more)
 
     async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]:
         return [self.their_bans.get(admin) for admin in admins]
@@ -112,7 +123,9 @@ class Fake:
         self.banned: list[tuple[str, int, str]] = []
         self.engine: Any = SimpleNamespace(
             counters=lambda: COUNTERS,
-            calls=lambda limit: self.forwarded[:limit],
+            calls=lambda limit, after: [call for call in self.forwarded if call["handle"] > after][
+                :limit
+            ],
             bans=lambda now_ms: list(self.banned),
             unban=self._unban,
             open_flow=lambda flow, received: (2, 7, 1) if flow == "mark" else None,
@@ -123,7 +136,10 @@ class Fake:
             ),
             pool=SimpleNamespace(free=9, resting=0, taken=0),
         )
-        self.task_calls: Any = SimpleNamespace(count=1, views=lambda: self.tasks)
+        self.task_calls: Any = SimpleNamespace(
+            count=1,
+            views=lambda limit, after: [task for task in self.tasks if task.number > after][:limit],
+        )
         self.keeper: Any = SimpleNamespace(counters=KeeperCounters())
         self.inheritance: Any = SimpleNamespace(counters=InheritanceCounters())
         self.streams: Any = SimpleNamespace(count=4)
@@ -172,6 +188,24 @@ def with_member(tmp_path: Path) -> Callable[[Acting[T]], T]:
         return asyncio.run(live())
 
     return run
+
+
+def forwarded_call(handle: int) -> dict[str, Any]:
+    return {
+        "handle": handle,
+        "call_id": "c1",
+        "caller": "sip:alice@example.test",
+        "callee": "sip:bob@example.test",
+        "answered": False,
+        "started_ms": NOW_MS - 1_500,
+        "streams": [3],
+    }
+
+
+def task_call(number: int) -> TaskCallView:
+    return TaskCallView(
+        "c2", f"t{number}", "echo", "sip:a@x.test", "sip:b@x.test", True, NOW_MS, 0, number
+    )
 
 
 async def join(store: Store, name: str, wall_ms: int = WALL_MS) -> MemberRecord:
@@ -297,34 +331,13 @@ def test_a_drain_reaches_the_member_that_is_named(with_member: WithMember[None])
 
 def test_calls_of_both_kinds_are_shown_with_their_media(with_member: WithMember[None]) -> None:
     async def body(member: Fake) -> None:
-        parties = {"caller": "sip:alice@example.test", "callee": "sip:bob@example.test"}
-        member.forwarded = [
-            {
-                "handle": 255,
-                "call_id": "c1",
-                **parties,
-                "answered": False,
-                "started_ms": NOW_MS - 1_500,
-                "streams": [3],
-            }
-        ]
-        member.tasks = [
-            SimpleNamespace(
-                call_id="c2",
-                tag="t",
-                task="echo",
-                **parties,
-                answered=True,
-                started_ms=NOW_MS,
-                stream=0,
-            )
-        ]
-        forwarded, task = member.face.calls(10)
+        member.forwarded = [forwarded_call(255)]
+        member.tasks = [task_call(1)]
+        forwarded, task = member.face.calls(10, "").entries
         assert (forwarded.id, forwarded.kind, forwarded.state) == ("m1-ff", "forwarded", "ringing")
         assert (forwarded.seconds, forwarded.media[0].a.packets_in) == (1.5, 5)
         assert forwarded.started == "2027-01-15T07:59:58.500+00:00"
         assert (task.kind, task.task, task.state, task.media) == ("task", "echo", "answered", ())
-        assert len(member.face.calls(1)) == 1
 
     with_member(body)
 
@@ -365,8 +378,35 @@ def test_calls_of_the_farm_are_those_of_all_who_answer(with_member: WithMember[N
             seconds=0.0,
         )
         member.links.their_calls["admin-m2"] = [call, call]
-        assert list(await member.face.farm_calls(10)) == [call, call]
-        assert list(await member.face.farm_calls(1)) == [call]
+        assert await member.face.farm_calls(10, "") == Page([call, call])
+        assert (await member.face.farm_calls(1, "")).entries == [call]
+
+    with_member(body)
+
+
+def test_pages_of_the_farm_go_from_member_to_member(with_member: WithMember[None]) -> None:
+    async def body(member: Fake) -> None:
+        for name in ("m2", "m3", "m4"):
+            await join(member.store, name)
+        member.forwarded = [forwarded_call(handle) for handle in (1, 2)]
+        member.tasks = []
+        like = member.face.calls(1, "").entries[0]
+        for name, count in (("m2", 3), ("m4", 2)):  # m3 does not answer
+            member.links.their_calls[f"admin-{name}"] = [
+                msgspec.structs.replace(like, id=f"{name}-{index}") for index in range(count)
+            ]
+        whole = ["m1-1", "m1-2", "m2-0", "m2-1", "m2-2", "m4-0", "m4-1"]
+        for limit in range(1, 9):
+            shown: list[str] = []
+            page = Page[CallView]([], "")
+            while True:
+                page = await member.face.farm_calls(limit, page.next)
+                assert len(page.entries) <= limit
+                shown += [call.id for call in page.entries]
+                if not page.next:
+                    break
+            assert shown == whole
+        assert max(limit for _, limit, _ in member.links.calls_asked) == 6
 
     with_member(body)
 
@@ -400,11 +440,11 @@ def test_registrations_come_from_the_store_with_who_holds_the_flow(
                 aor, f"sip:{name}@127.0.0.1", f"k{name}", "c", 1, WALL_MS + 60_500, flow=flow, q=500
             )
             await member.store.register(RegisterUpdate(aor, "c", 1, (binding,)), WALL_MS)
-        alice, bob = await member.face.registrations(None, 10)
+        alice, bob = (await member.face.registrations(None, 10, "")).entries
         assert (alice.aor, alice.expires_s, alice.q) == ("sip:alice@example.test", 60, 0.5)
         assert (alice.member, bob.member) == ("m2", None)
-        assert len(await member.face.registrations("example.test", 1)) == 1
-        assert await member.face.registrations("other.test", 10) == []
+        assert len((await member.face.registrations("example.test", 1, "")).entries) == 1
+        assert await member.face.registrations("other.test", 10, "") == Page([])
 
     with_member(body)
 

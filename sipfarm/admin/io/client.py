@@ -2,14 +2,16 @@
 
 import asyncio
 import http.client
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
 from sipfarm.admin.face import NotReached, NotThere
+from sipfarm.admin.pages import Page
 from sipfarm.admin.views import ErrorView
 from sipfarm.base.errors import SipfarmError
 from sipfarm.base.secrets import Secret
@@ -17,6 +19,10 @@ from sipfarm.base.secrets import Secret
 T = TypeVar("T")
 ANSWER_S: Final = 2.0
 ANSWER_BYTES_MAX: Final = 16 << 20
+PAGE: Final = 1_000
+"""Entries that are asked for at a time."""
+
+_NEXT: Final = re.compile(r'<\?([^>]*)>; rel="next"')
 
 _describing = threading.Lock()
 
@@ -35,6 +41,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     content_type: str
     body: bytes
+    link: str = ""
+    """To the next page of a list (RFC 8288)."""
 
 
 class AdminClient:
@@ -75,11 +83,38 @@ class AdminClient:
             connection.close()
         if len(body) > ANSWER_BYTES_MAX:
             raise NotReached(f"{self.url} answers with more than {ANSWER_BYTES_MAX} bytes")
-        return Answer(answer.status, answer.headers.get("Content-Type", ""), body)
+        told = answer.headers
+        return Answer(answer.status, told.get("Content-Type", ""), body, told.get("Link", ""))
 
     def get(self, target: str, kind: type[T]) -> T:
         """GET a view. Refused or NotThere says why not."""
         return self._read(self.exchange("GET", target), kind)
+
+    def page(self, target: str, kind: type[list[T]]) -> Page[T]:
+        """GET one page of a list."""
+        answer = self.exchange("GET", target)
+        return Page(self._read(answer, kind), _after(answer.link))
+
+    def pages(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        kind: type[list[T]],
+        limit: int,
+        *,
+        together: int = PAGE,
+    ) -> list[T]:
+        """GET up to `limit` entries of a list, page by page."""
+        found: list[T] = []
+        after = ""
+        while True:
+            wanted = {"limit": str(min(limit - len(found), together))}
+            asked = {**query, **wanted, **({"after": after} if after else {})}
+            page = self.page(f"{path}?{urlencode(asked)}", kind)
+            found += page.entries
+            if not page.next or page.next == after or len(found) >= limit:
+                return found
+            after = page.next
 
     def post(self, target: str, kind: type[T], body: object = None) -> T:
         return self._send("POST", target, kind, body)
@@ -114,6 +149,12 @@ def decoded(body: bytes, kind: type[T]) -> T:
     with _describing:
         decoder = msgspec.json.Decoder(kind)
     return decoder.decode(body)
+
+
+def _after(link: str) -> str:
+    """The cursor in a link to the next page."""
+    found = _NEXT.fullmatch(link)
+    return parse_qs(found[1]).get("after", [""])[0] if found else ""
 
 
 def _reason(url: str, answer: Answer) -> str:

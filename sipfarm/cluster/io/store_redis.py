@@ -14,6 +14,7 @@ replica loses what had not reached it.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +23,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from sipfarm.base.errors import StartError
+from sipfarm.base.errors import StartError, UsageError
 from sipfarm.base.records import RegisterOutcome, RegisterUpdate
 from sipfarm.cluster import registration
 from sipfarm.cluster.io.cell_store import REGISTRATION
@@ -48,6 +49,8 @@ GREETING_S: Final = 5.0
 GRACE_MS: Final = (
     60_000  # dead values stay this long: members' clocks differ, and may differ from the server's
 )
+
+_CURSOR: Final = re.compile(r"[0-9]{1,20}")
 
 # KEYS: the hashes. ARGV: for each cell: which hash, field, what was read, what to write, how long
 # it lives in ms (0: until deleted). What was read is "-" (nothing) or "=" and the value; what to
@@ -109,6 +112,8 @@ class RedisCells:
     async def page(self, noun: str, scope: str, cursor: str, count: int) -> Page:
         key = CellKey(noun, scope, "")
         check_keys((key,))
+        if cursor and not (_CURSOR.fullmatch(cursor) and int(cursor) < 1 << 64):
+            raise UsageError("a place in a hash is a number of 64 bits")
         command = ("HSCAN", self._hash(key), cursor or "0", "COUNT", count)
         ((after, found),) = await self._pipe.ask([command])
         cells = {name.decode(): value for name, value in _pairs(found)}

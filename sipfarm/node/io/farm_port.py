@@ -76,6 +76,8 @@ class _FarmPort:
             answer = await self._ask(admin, request.method, target, ANSWER_S, body)
             if answer is not None:
                 headers = {"Content-Type": answer.content_type}
+                if answer.link:
+                    headers["Link"] = answer.link
                 return Response(answer.body, answer.status, headers=headers)
         return refused(503, "no member is ready")
 

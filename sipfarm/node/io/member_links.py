@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from sipfarm.admin.bodies import Body
 from sipfarm.admin.face import Conflicts, NotReached, NotThere, Unfit
 from sipfarm.admin.io.client import AdminClient, Refused, asking
+from sipfarm.admin.pages import Page
 from sipfarm.admin.views import BanView, CallView, MemberView
 from sipfarm.base.errors import SipfarmError
 from sipfarm.base.secrets import Secret
@@ -29,9 +30,11 @@ class MemberLinks:
         """What each says of itself; nothing where it does not answer."""
         return await self._ask_all(admins, lambda at: at.get("/api/v1/member", MemberView))
 
-    async def calls(self, admins: Iterable[str], limit: int) -> list[list[CallView] | None]:
-        target = f"/api/v1/calls?limit={limit}"
-        return await self._ask_all(admins, lambda at: at.get(target, list[CallView]))
+    async def calls(self, admin: str, limit: int, after: str) -> Page[CallView] | None:
+        """A page of its calls; nothing where it does not answer."""
+        target = f"/api/v1/calls?{urlencode({'limit': limit, 'after': after})}"
+        (page,) = await self._ask_all([admin], lambda at: at.page(target, list[CallView]))
+        return page
 
     async def bans(self, admins: Iterable[str]) -> list[list[BanView] | None]:
         return await self._ask_all(admins, lambda at: at.get("/api/v1/bans", list[BanView]))
