@@ -7,11 +7,14 @@ import structlog
 
 from sipfarm.base.io.entropy import SystemEntropy
 from sipfarm.native import Batch, Engine, Event, EventKind, Hop, Output
-from sipfarm.node.task_calls import TaskCalls
-from sipfarm.pbx.apps.echo import echo
+from sipfarm.node.kept_calls import CallKeeper
+from sipfarm.node.task_calls import TaskCallParts, TaskCalls
+from sipfarm.node.users import TASKS
 from sipfarm.pbx.task import TaskRunner
+from sipfarm.testing.clock import VirtualClock
 from sipfarm.testing.eventually import turn
 from sipfarm.testing.fake_plane import FakePlane
+from sipfarm.testing.memory_store import MemoryStore
 
 HERE = "192.0.2.100"
 CARRIER = Hop("udp", "192.0.2.1", 5060)
@@ -53,7 +56,16 @@ class Stage:
         )
         self.out = Output()
         self.calls = TaskCalls(
-            self.engine, self.out, cast("Any", plane), SystemEntropy(), lambda: 0, lambda: None
+            TaskCallParts(
+                engine=self.engine,
+                out=self.out,
+                plane=cast("Any", plane),
+                entropy=SystemEntropy(),
+                keeper=CallKeeper(MemoryStore(), (1, 1), VirtualClock()),
+                tasks=TASKS,
+                now_ms=lambda: 0,
+                wake=lambda: None,
+            )
         )
 
     def receive(self, data: bytes) -> list[Event]:
@@ -75,7 +87,8 @@ def test_a_tasks_bye_goes_where_the_name_in_record_route_leads() -> None:
         async with TaskRunner(stage.calls, structlog.get_logger()) as runner:
             (event,) = stage.receive(request("INVITE", 1, "<sip:echo@example.test>", OFFER))
             assert event.message is not None
-            stage.calls.start(event.message, "echo", echo, runner)
+            stage.calls.use_runner(runner)
+            stage.calls.start(event.message, "echo")
             await turn(10)
             answer = stage.sent()[-1][1].decode()
             assert answer.startswith("SIP/2.0 200 ")
