@@ -112,13 +112,6 @@ class LookupCache(Generic[K, V]):
         self._entries.pop(key, None)
         self._fills.pop(key, None)
 
-    def forget_where(self, matches: Callable[[K], bool]) -> None:
-        """Drop some answers. Goes over all; for what changes seldom."""
-        for key in [key for key in self._entries if matches(key)]:
-            del self._entries[key]
-        for key in [key for key in self._fills if matches(key)]:
-            del self._fills[key]
-
     def doubt(self) -> None:
         """Ask for everything again: invalidations may have been missed. While the source is away
         the old answers are still better than none.

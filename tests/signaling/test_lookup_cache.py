@@ -84,14 +84,12 @@ def test_the_least_recently_used_goes_first() -> None:
     assert held.peek("b", NOW_MS) is UNKNOWN
 
 
-@pytest.mark.parametrize("forget", ["forget", "forget_where", "doubt"])
+@pytest.mark.parametrize("forget", ["forget", "doubt"])
 def test_an_answer_forgotten_while_it_was_under_way_is_not_kept(forget: str) -> None:
     held = cache()
     filling = begin(held, "a", "old")
     if forget == "forget":
         held.forget("a")
-    elif forget == "forget_where":
-        held.forget_where(lambda key: key == "a")
     else:
         held.doubt()
     assert end(filling) == "old"
