@@ -50,7 +50,7 @@ ALLOCATES = {
 """C++ files with `new` and `delete`."""
 
 CATCHES_ALL = {
-    "sipfarm/cluster/io/store_sqlite.py": "the error belongs to who waits on the other thread",
+    "sipfarm/cluster/io/sqlite_changes.py": "the error belongs to who waits on the other thread",
     "sipfarm/node/dispatch.py": "the boundary of a request: a policy's fault fails it alone",
     "sipfarm/pbx/task.py": "the boundary of an application: its fault ends its call alone",
     "sipfarm/testing/scenarios.py": "an exception in the simulated farm is a violation too",

@@ -2,15 +2,7 @@
 
 What each request may need, the reading of some cells and the updates of bindings, is done by native
 threads (`sqlite_native`). Here are the changes of all other cells and what goes over many of them:
-one thread writes and one lists, each in batches. A batch of changes is a few statements however
-many operations are in it, with the keys and values packed into one JSON text and one blob: the
-sqlite3 module gives up the GIL at each step of each statement, and getting it back from a busy
-event loop can take milliseconds.
-
-A batch of changes is optimistic. It reads, decides, then writes in a single statement that fails as
-a whole if a value read has changed; only then, or when there is something to delete or several
-cells belong together, is it done again with the write lock held. So the lock is seldom held while
-Python runs, and members do not wait for each other's GIL.
+one thread writes (`sqlite_changes`) and one lists (`sqlite_lists`), each in batches.
 
 A loop that is busy without a pause gives up the GIL for a moment at each turn and takes it again
 before a waiting thread has woken; CPython forces a hand-over only after an undisturbed wait of one
@@ -24,117 +16,19 @@ machine itself may lose the last moments before it (never the file's integrity).
 
 import sqlite3
 import sys
-import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from sipfarm.base.errors import StartError
-from sipfarm.cluster.io.cells import (
-    CellKey,
-    Decide,
-    Delete,
-    Page,
-    Put,
-    R,
-    Write,
-    check_keys,
-)
+from sipfarm.cluster.io.cells import CellKey, Decide, Page, R, check_keys
+from sipfarm.cluster.io.sqlite_changes import Purge, Transact, Writer
+from sipfarm.cluster.io.sqlite_lists import Count, PageOf, Scan, perform_lists
 from sipfarm.cluster.io.sqlite_native import SqliteReads
 from sipfarm.cluster.io.sqlite_schema import migrate
-from sipfarm.cluster.io.sqlite_worker import Operation, Outcome, SqliteWorker
+from sipfarm.cluster.io.sqlite_worker import SqliteWorker
 
 SWITCH_INTERVAL_S: Final = 0.000_1
-LOCK_WAIT_S: Final = 1.0
-LOCK_LOOK_S: Final = 0.001
-KNOWN_VALUES_MAX: Final = 32_768
-
-_READ: Final = """
-    SELECT json_group_array(json_array(k.key, hex(c.value)))
-    FROM json_each(?1) AS k
-    CROSS JOIN cell AS c
-        ON c.noun = k.value ->> 0 AND c.scope = k.value ->> 1 AND c.name = k.value ->> 2
-"""
-_PAGE: Final = """
-    SELECT json_group_array(json_array(name, hex(value))) FROM (
-        SELECT name, value FROM cell WHERE noun = ?1 AND scope = ?2 AND name > ?3
-        ORDER BY name LIMIT ?4
-    )
-"""
-_COUNT: Final = "SELECT count(*) FROM cell WHERE noun = ?1 AND scope = ?2"
-_SCAN: Final = """
-    SELECT json_group_array(json_array(name, hex(value))) FROM cell WHERE noun = ?1 AND scope = ?2
-"""
-# Each row of ?1: noun, scope, name, start and length of the new value in ?2, when it is dead, start
-# and length of the old value in ?2. Where the old value is no longer there, the NULL breaks the
-# whole statement (cell.value NOT NULL).
-_WRITE_IF_UNCHANGED: Final = """
-    INSERT INTO cell (noun, scope, name, value, dead_at_wall_ms)
-    SELECT w.value ->> 0, w.value ->> 1, w.value ->> 2,
-           CASE WHEN c.value IS substr(?2, w.value ->> 6, w.value ->> 7)
-                THEN substr(?2, w.value ->> 3, w.value ->> 4) END,
-           w.value ->> 5
-    FROM json_each(?1) AS w
-    LEFT JOIN cell AS c
-        ON c.noun = w.value ->> 0 AND c.scope = w.value ->> 1 AND c.name = w.value ->> 2
-    WHERE true
-    ON CONFLICT (noun, scope, name)
-    DO UPDATE SET value = excluded.value, dead_at_wall_ms = excluded.dead_at_wall_ms
-"""
-_WRITE: Final = """
-    INSERT INTO cell (noun, scope, name, value, dead_at_wall_ms)
-    SELECT w.value ->> 0, w.value ->> 1, w.value ->> 2,
-           substr(?2, w.value ->> 3, w.value ->> 4), w.value ->> 5
-    FROM json_each(?1) AS w
-    WHERE true
-    ON CONFLICT (noun, scope, name)
-    DO UPDATE SET value = excluded.value, dead_at_wall_ms = excluded.dead_at_wall_ms
-"""
-_DELETE: Final = """
-    DELETE FROM cell WHERE (noun, scope, name) IN (
-        SELECT w.value ->> 0, w.value ->> 1, w.value ->> 2 FROM json_each(?1) AS w
-    )
-"""
-_PURGE_END: Final = """
-    SELECT noun, scope, name FROM cell WHERE (noun, scope, name) > (?1, ?2, ?3)
-    ORDER BY noun, scope, name LIMIT 1 OFFSET ?4
-"""
-_PURGE: Final = """
-    DELETE FROM cell
-    WHERE (noun, scope, name) > (?1, ?2, ?3) AND (?4 IS NULL OR (noun, scope, name) <= (?4, ?5, ?6))
-      AND dead_at_wall_ms BETWEEN 1 AND ?7
-"""
-
-_BEGINNING: Final = CellKey("", "", "")
-
-
-class _Scan(NamedTuple):
-    noun: str
-    scope: str
-
-
-class _PageOf(NamedTuple):
-    noun: str
-    scope: str
-    after: str
-    limit: int
-
-
-class _Count(NamedTuple):
-    noun: str
-    scope: str
-
-
-class _Transact(NamedTuple):
-    keys: Sequence[CellKey]
-    decide: Decide[Any]
-
-
-class _Purge(NamedTuple):
-    wall_ms: int
-    limit: int
 
 
 class SqliteCells:
@@ -142,9 +36,9 @@ class SqliteCells:
 
     def __init__(self, path: str, timeout_s: float) -> None:
         self.joins_scopes: Final = True
-        writer = _Writer()
+        writer = Writer()
         self._writer = SqliteWorker("store-writer", path, timeout_s, writer.perform)
-        self._lister = SqliteWorker("store-lister", path, timeout_s, _perform_lists)
+        self._lister = SqliteWorker("store-lister", path, timeout_s, perform_lists)
         self._path, self._timeout_s = path, timeout_s
         self._reads: SqliteReads | None = None
 
@@ -166,23 +60,23 @@ class SqliteCells:
 
     async def scan(self, noun: str, scope: str) -> dict[str, bytes]:
         check_keys((CellKey(noun, scope, ""),))
-        return await self._lister.ask(_Scan(noun, scope))
+        return await self._lister.ask(Scan(noun, scope))
 
     async def page(self, noun: str, scope: str, cursor: str, count: int) -> Page:
         check_keys((CellKey(noun, scope, cursor),))
-        cells = await self._lister.ask(_PageOf(noun, scope, cursor, count))
+        cells = await self._lister.ask(PageOf(noun, scope, cursor, count))
         return Page(cells, max(cells) if len(cells) == count else "")
 
     async def count(self, noun: str, scope: str) -> int:
         check_keys((CellKey(noun, scope, ""),))
-        return await self._lister.ask(_Count(noun, scope))
+        return await self._lister.ask(Count(noun, scope))
 
     def transact(self, keys: Sequence[CellKey], decide: Decide[R]) -> Awaitable[R]:
         check_keys(keys)
-        return self._writer.ask(_Transact(keys, decide))
+        return self._writer.ask(Transact(keys, decide))
 
     async def purge(self, wall_ms: int, limit: int) -> int:
-        return await self._writer.ask(_Purge(wall_ms, limit))
+        return await self._writer.ask(Purge(wall_ms, limit))
 
 
 def path_of(url: str) -> str:
@@ -214,210 +108,8 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     migrate(connection)
-    connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
+    connection.execute("PRAGMA busy_timeout = 0")  # from here on the Writer waits
 
 
 def _prepare_lister(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = 1")
-
-
-# --- on the listing thread
-
-
-def _perform_lists(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
-    return [Outcome(operation, _look(connection, operation.request), None) for operation in batch]
-
-
-def _look(
-    connection: sqlite3.Connection, request: _Scan | _PageOf | _Count
-) -> dict[str, bytes] | int:
-    if isinstance(request, _Count):
-        count: int = connection.execute(_COUNT, request).fetchone()[0]
-        return count
-    statement = _PAGE if isinstance(request, _PageOf) else _SCAN
-    row = connection.execute(statement, request).fetchone()
-    pairs = msgspec.json.decode(row[0], type=list[tuple[str, str]])
-    return {name: bytes.fromhex(value) for name, value in pairs}
-
-
-# --- on the writing thread
-
-
-class _Writer:
-    """What the writing thread does."""
-
-    def __init__(self) -> None:
-        self._purged_to = _BEGINNING
-        self._known = KnownValues(KNOWN_VALUES_MAX)
-
-    def perform(self, connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
-        single = [o for o in batch if isinstance(o.request, _Transact) and len(o.request.keys) == 1]
-        joint = [o for o in batch if isinstance(o.request, _Transact) and len(o.request.keys) != 1]
-        outcomes: list[Outcome] = []
-        if single:
-            outcomes += _change_optimistically(connection, single, self._known) or _change_locked(
-                connection, single
-            )
-        if joint:
-            outcomes += _change_locked(connection, joint)
-        outcomes += [
-            Outcome(operation, self._purge(connection, operation.request), None)
-            for operation in batch
-            if isinstance(operation.request, _Purge)
-        ]
-        return outcomes
-
-    def _purge(self, connection: sqlite3.Connection, purge: _Purge) -> int:
-        """Go on through the table from where the last call ended."""
-        row = connection.execute(_PURGE_END, (*self._purged_to, purge.limit - 1)).fetchone()
-        end = (None, None, None) if row is None else row
-        purged = _begin(connection, _PURGE, (*self._purged_to, *end, purge.wall_ms)).rowcount
-        self._purged_to = _BEGINNING if row is None else CellKey(*row)
-        return purged
-
-
-class _Plan(NamedTuple):
-    outcomes: list[Outcome]
-    puts: dict[CellKey, Put]
-    deletes: set[CellKey]
-
-
-class KnownValues:
-    """What this process wrote last to some cells: a guess at what is there, to save the reading."""
-
-    def __init__(self, entries_max: int) -> None:
-        self._entries_max = entries_max
-        self._values: dict[CellKey, bytes] = {}
-
-    def of(self, keys: Iterable[CellKey]) -> dict[CellKey, bytes]:
-        """Take out those that are known; `note` them again once they have proven true."""
-        pop = self._values.pop
-        found = {key: pop(key, None) for key in keys}
-        return {key: value for key, value in found.items() if value is not None}
-
-    def note(self, key: CellKey, value: bytes) -> None:
-        """The value is there now; the oldest of too many are forgotten."""
-        values = self._values
-        values[key] = value
-        if len(values) > self._entries_max:
-            del values[next(iter(values))]
-
-
-def _change_optimistically(
-    connection: sqlite3.Connection, batch: Sequence[Operation], known: KnownValues
-) -> list[Outcome] | None:
-    """Change cells that stand for themselves; None, and nothing done, if this takes the lock.
-
-    A value that is only believed to be there serves where the write proves it; an operation that
-    writes nothing needs the truth.
-    """
-    keys = dict.fromkeys([operation.request.keys[0] for operation in batch])
-    believed = known.of(keys)
-    values = believed | _read(connection, [key for key in keys if key not in believed])
-    plan = _decide(batch, values)
-    unproven = [key for key in believed if key not in plan.puts]
-    if unproven:
-        values |= _read(connection, unproven)
-        plan = _decide(batch, values)
-    if plan.deletes:
-        return None
-    if plan.puts:
-        try:
-            _begin(connection, _WRITE_IF_UNCHANGED, _packed(plan.puts, values))
-        except sqlite3.IntegrityError:
-            return None
-    for key, put in plan.puts.items():
-        known.note(key, put.value)
-    return plan.outcomes
-
-
-def _read(connection: sqlite3.Connection, keys: Sequence[CellKey]) -> dict[CellKey, bytes | None]:
-    """The values of cells in one statement, so as of one moment."""
-    values: dict[CellKey, bytes | None] = dict.fromkeys(keys)
-    if values:
-        distinct = list(values)
-        row = connection.execute(_READ, (_json(distinct),)).fetchone()
-        for index, value in msgspec.json.decode(row[0], type=list[tuple[int, str]]):
-            values[distinct[index]] = bytes.fromhex(value)
-    return values
-
-
-def _change_locked(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
-    _begin(connection, "BEGIN IMMEDIATE")
-    values = _read(connection, [key for operation in batch for key in operation.request.keys])
-    plan = _decide(batch, values)
-    if plan.puts:
-        connection.execute(_WRITE, _packed(plan.puts, values))
-    if plan.deletes:
-        connection.execute(_DELETE, (_json(list(plan.deletes)),))
-    connection.execute("COMMIT")
-    return plan.outcomes
-
-
-def _begin(
-    connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()
-) -> sqlite3.Cursor:
-    """Execute what takes the write lock, as soon as no other member has it.
-
-    SQLite's own waiting sleeps up to 100 ms between two looks, long after the lock is free.
-    """
-    deadline_s = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return connection.execute(statement, parameters)
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline_s:
-                raise
-        time.sleep(LOCK_LOOK_S)
-
-
-def _decide(batch: Sequence[Operation], values: Mapping[CellKey, bytes | None]) -> _Plan:
-    """Let each operation decide in turn, on what those before it have written."""
-    plan = _Plan([], {}, set())
-    current = dict(values)
-    for operation in batch:
-        keys: Sequence[CellKey] = operation.request.keys
-        try:
-            writes, result = operation.request.decide([current[key] for key in keys])
-        except Exception as error:  # it belongs to the caller, who waits on the other thread
-            plan.outcomes.append(Outcome(operation, None, error))
-            continue
-        plan.outcomes.append(Outcome(operation, result, None))
-        for key, write in zip(keys, writes, strict=True):
-            if write is not None:
-                current[key] = _note(plan, key, write)
-    return plan
-
-
-def _note(plan: _Plan, key: CellKey, write: Write) -> bytes | None:
-    if isinstance(write, Delete):
-        plan.puts.pop(key, None)
-        plan.deletes.add(key)
-        return None
-    plan.deletes.discard(key)
-    plan.puts[key] = write
-    return write.value
-
-
-def _packed(
-    puts: Mapping[CellKey, Put], values: Mapping[CellKey, bytes | None]
-) -> tuple[str, bytes]:
-    """The parameters of a write: rows with places in a blob (counted from 1), and the blob."""
-    rows: list[tuple[object, ...]] = []
-    blob = bytearray(1)  # SQLite takes an empty part of an empty blob for NULL
-    for key, put in puts.items():
-        old = values[key]
-        start = len(blob) + 1
-        blob += put.value
-        old_start = len(blob) + 1
-        if old is None:
-            rows.append((*key, start, len(put.value), put.dead_at_wall_ms, None, None))
-        else:
-            blob += old
-            rows.append((*key, start, len(put.value), put.dead_at_wall_ms, old_start, len(old)))
-    return _json(rows), bytes(blob)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
