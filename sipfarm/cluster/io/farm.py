@@ -1,9 +1,8 @@
 """A member's place in the farm: registry, lease, links, heartbeats and view, on one event loop.
 
-It decides little: the membership does. What it keeps itself is the doubt: a process that did not
-run for a while (SIGSTOP, a swapped-out machine) may be dead to the others. It asks the store before
-it does anything, and until the store has said that it lives, `may_act` is False; so it is while
-neither the store nor any other member is heard. If it is dead it drops everything and joins anew.
+It decides little: the membership does. While this member may be dead to the others (`lease`),
+`may_act` is False; so it is while neither the store nor any other member is heard. If it is dead it
+drops everything and joins anew.
 """
 
 import asyncio
@@ -28,6 +27,7 @@ from sipfarm.cluster.io.farm_parts import (
     FarmStore,
     Superseded,
 )
+from sipfarm.cluster.io.lease import Lease
 from sipfarm.cluster.io.store import StoreUnavailable
 from sipfarm.cluster.membership import Membership
 from sipfarm.cluster.membership_outputs import (
@@ -82,11 +82,11 @@ class Farm:
         self._record: MemberRecord | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._tick_at_ms = 0
-        self._renewed_ms = 0
         self._read_wanted = asyncio.Event()
         self._met = asyncio.Event()
-        self._ran_ms = clock.now_ms()
-        self._doubted = False
+        self._lease = Lease(
+            store, clock, log, settings, self.counters, self.read_registry, self._perform
+        )
         self._ended: GoneFor | None = None
         bus_handlers = BusHandlers(
             packets=self._packets,
@@ -123,14 +123,8 @@ class Farm:
         incarnation still lives; while it is cut off from the store and from all others, who may
         have declared it dead; and while it is being replaced by a new one.
         """
-        now_ms = self._clock.now_ms()
-        if now_ms - self._ran_ms > self._times.doubt_after_ms:
-            self._doubted = True
-            self.counters.doubts += 1
-            self._renew_now()
-            self._log.warning("member_was_stopped", silent_ms=now_ms - self._ran_ms)
-        self._ran_ms = now_ms
-        return not (self._doubted or self._ended or self.membership.cut_off(now_ms))
+        now_ms = self._lease.run()
+        return not (self._lease.in_doubt or self._ended or self.membership.cut_off(now_ms))
 
     def place(self) -> int:
         """The number of the member that gets new work which was received here."""
@@ -174,9 +168,8 @@ class Farm:
         is called but `load`. Raises StoreUnavailable.
         """
         records = await self._store.members()
-        self._ran_ms = self._clock.now_ms()
+        self._tick_at_ms = self._lease.watch()
         self._appear(records)
-        self._tick_at_ms = self._ran_ms
         tasks = (self._keep_registry(), self._keep_time())
         self._tasks += [self._group.create_task(task) for task in tasks]
 
@@ -227,7 +220,7 @@ class Farm:
         self._record = record
         self._membership = Membership(record, self._times, self._clock.now_ms())
         self._membership.own(self._state, self._handlers.load(self.loop_lag_ms), self._standing)
-        self._renewed_ms = self._clock.now_ms()
+        self._lease.begin()
         return record
 
     def _appear(self, records: Sequence[MemberRecord]) -> None:
@@ -269,8 +262,8 @@ class Farm:
             if self._ended is not None:
                 await self._rejoin(self._ended)
             try:
-                due_ms = self._renewed_ms + self._times.registry_ms - self._clock.now_ms()
-                async with asyncio.timeout(max(due_ms, 1) / 1_000):
+                due_in_ms = self._lease.due_ms - self._clock.now_ms()
+                async with asyncio.timeout(max(due_in_ms, 1) / 1_000):
                     await self._read_wanted.wait()
             except TimeoutError:
                 continue
@@ -279,7 +272,7 @@ class Farm:
     async def _registry_turn(self, membership: Membership) -> None:
         clock = self._clock
         try:
-            lives = await self._renew(membership)
+            lives = await self._lease.renew(membership)
             records = await self._store.members()
             self._perform(membership.registry(records, clock.now_ms()))
             self._heed_names(await self._store.names_revision())
@@ -297,30 +290,6 @@ class Farm:
         self._standing = msgspec.structs.replace(self._standing, names_revision=revision)
         self._tell_self()
 
-    async def _renew(self, membership: Membership) -> bool:
-        """Prolong the lease if it is time, or if we are in doubt; False: this incarnation is over,
-        why is in the registry.
-        """
-        begun_ms = self._clock.now_ms()
-        if begun_ms - self._renewed_ms < self._times.registry_ms and not self._doubted:
-            return True
-        self._renewed_ms = begun_ms
-        doubts = self.counters.doubts
-        number, epoch = membership.incarnation
-        lives = await self._store.renew(
-            number, epoch, self._settings.lease_ms, self._clock.wall_ms()
-        )
-        self.may_act()  # were we stopped while the answer was on its way?
-        if not lives:
-            self._doubted = True
-            return False
-        now_ms = self._clock.now_ms()
-        self._perform(membership.renewed(True, begun_ms, now_ms))
-        if self._doubted and doubts == self.counters.doubts:  # asked for after we woke up
-            self._doubted = False
-            self._log.info("member_lives", asked_ms=now_ms - begun_ms)
-        return True
-
     async def _rejoin(self, why: GoneFor) -> None:
         self._log.warning("member_tombstoned", epoch=self.record.epoch, reason=why.value)
         self.bus.hang_up_all()
@@ -336,8 +305,8 @@ class Farm:
                 await asyncio.sleep(self._times.retry_ms / 1_000)
         self.counters.rejoins += 1
         self._ended = None
-        self._doubted = False
-        self._ran_ms = self._clock.now_ms()
+        self._lease.in_doubt = False
+        self._lease.watch()
         self._log.info("member_rejoined", epoch=record.epoch)
         self._handlers.rejoined(record)
         self._appear(records)
@@ -393,10 +362,6 @@ class Farm:
         assert own is not None
         return Heartbeat(self._state, own.load, view.digest(), self._standing)
 
-    def _renew_now(self) -> None:
-        self._renewed_ms = self._clock.now_ms() - self._times.registry_ms
-        self._read_wanted.set()
-
     # What the bus tells.
 
     def _packets(self, number: int, payloads: Sequence[bytes]) -> None:
@@ -431,4 +396,4 @@ class Farm:
     def _refused(self, refused: Refused) -> None:
         """Somebody takes us for dead: the store knows."""
         if refused.by_peer and refused.why is RefusedFor.DEAD_INCARNATION:
-            self._renew_now()
+            self._lease.renew_soon()
