@@ -125,14 +125,7 @@ class Metrics:
         read: Callable[[], Iterable[tuple[Sequence[str], float]]],
     ) -> None:
         """A counter that someone else keeps, the native engine for one: read when it is shown."""
-
-        def collect() -> Metric:
-            family = CounterMetricFamily(name, text, labels=(*self._constant, *label_names))
-            for key, value in read():
-                family.add_metric([*self._constant.values(), *key], value)
-            return family
-
-        self._register(name, collect)
+        self._read(CounterMetricFamily, name, text, label_names, read)
 
     def read_gauge(
         self,
@@ -142,14 +135,7 @@ class Metrics:
         read: Callable[[], Iterable[tuple[Sequence[str], float]]],
     ) -> None:
         """A gauge that someone else keeps: read when it is shown."""
-
-        def collect() -> Metric:
-            family = GaugeMetricFamily(name, text, labels=(*self._constant, *label_names))
-            for key, value in read():
-                family.add_metric([*self._constant.values(), *key], value)
-            return family
-
-        self._register(name, collect)
+        self._read(GaugeMetricFamily, name, text, label_names, read)
 
     def collect(self) -> Iterable[Metric]:
         """All metrics, in the order they were made (the face that prometheus_client asks for)."""
@@ -158,6 +144,22 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics as Prometheus text, to be sent as `CONTENT_TYPE`."""
         return generate_latest(self)
+
+    def _read(
+        self,
+        kind: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        text: str,
+        label_names: Sequence[str],
+        read: Callable[[], Iterable[tuple[Sequence[str], float]]],
+    ) -> None:
+        def collect() -> Metric:
+            family = kind(name, text, labels=(*self._constant, *label_names))
+            for key, value in read():
+                family.add_metric([*self._constant.values(), *key], value)
+            return family
+
+        self._register(name, collect)
 
     def _register(self, name: str, collect: Callable[[], Metric]) -> None:
         if name in self._collectors:

@@ -9,17 +9,7 @@ import typer
 from sipfarm.admin.bodies import AccountBody
 from sipfarm.admin.views import AccountView, ChangeView
 from sipfarm.base.errors import SipfarmError
-from sipfarm.cli.admin_options import (
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    Limit,
-    Token,
-    client_of,
-    print_change,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import AskedFarm, Limit, asks_farm
 from sipfarm.cli.domains import path_of
 
 PASSWORD_CHARS_MAX = 256
@@ -43,48 +33,39 @@ account = typer.Typer(no_args_is_help=True, help="Look at the accounts of a farm
 
 
 @account.command("list")
+@asks_farm
 def list_accounts(
+    farm: AskedFarm,
     of: Annotated[str, typer.Argument(metavar="DOMAIN", show_default=False)],
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
     limit: Limit = 1_000,
-    json: AsJson = False,
 ) -> None:
     """Show the accounts of a domain; nothing that a password could be guessed from."""
     path = f"{path_of(of)}/accounts?limit={limit}"
-    _show(of, client_of(admin, token, config).get(path, list[AccountView]), json)
+    _show(farm, of, farm.client().get(path, list[AccountView]))
 
 
 @account.command()
-def show(
-    aor: Aor,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def show(farm: AskedFarm, aor: Aor) -> None:
     """Show one account."""
     name, of = _parts(aor)
-    _show(of, [client_of(admin, token, config).get(_path(name, of), AccountView)], json)
+    _show(farm, of, [farm.client().get(_path(name, of), AccountView)])
 
 
 @account.command()
+@asks_farm
 def add(
+    farm: AskedFarm,
     aor: Aor,
     password: Password = "",
     password_stdin: FromStdin = False,
     number: Numbers = None,
     alias: Aliases = None,
     voicemail: Annotated[bool, typer.Option(help="has a voice box")] = False,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
 ) -> None:
     """Add an account; it may register through each member within about a second."""
     name, of = _parts(aor)
-    client = client_of(admin, token, config)
+    client = farm.client()
     told = {
         "name": name,
         "password": _password(password, password_stdin) or _asked_for(aor),
@@ -92,11 +73,13 @@ def add(
         "aliases": alias or [],
         "voicemail": voicemail,
     }
-    print_change(client.post(f"{path_of(of)}/accounts", ChangeView, told), json)
+    farm.show_change(client.post(f"{path_of(of)}/accounts", ChangeView, told))
 
 
 @account.command("set")
+@asks_farm
 def set_account(
+    farm: AskedFarm,
     aor: Aor,
     password: Password = "",
     password_stdin: FromStdin = False,
@@ -106,16 +89,12 @@ def set_account(
     alias: Aliases = None,
     no_aliases: Annotated[bool, typer.Option("--no-aliases", help="take all away")] = False,
     voicemail: Annotated[bool | None, typer.Option(help="has a voice box")] = None,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
 ) -> None:
     """Set what is given of an account; the rest stays. Numbers that are given take the place of
     all it had, and so do aliases.
     """
     name, of = _parts(aor)
-    client = client_of(admin, token, config)
+    client = farm.client()
     there = client.get(_path(name, of), AccountView)
     given = _password(password, password_stdin) or (_asked_for(aor) if ask_password else "")
     told = AccountBody(
@@ -124,20 +103,14 @@ def set_account(
         aliases=_set(there.aliases, alias, cleared=no_aliases),
         voicemail=there.voicemail if voicemail is None else voicemail,
     )
-    print_change(client.put(_path(name, of), ChangeView, told), json)
+    farm.show_change(client.put(_path(name, of), ChangeView, told))
 
 
 @account.command()
-def remove(
-    aor: Aor,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def remove(farm: AskedFarm, aor: Aor) -> None:
     """Remove an account with its numbers, and forget its phones."""
-    client = client_of(admin, token, config)
-    print_change(client.delete(_path(*_parts(aor)), ChangeView), json)
+    farm.show_change(farm.client().delete(_path(*_parts(aor)), ChangeView))
 
 
 def _parts(aor: str) -> tuple[str, str]:
@@ -175,12 +148,10 @@ def _asked_for(aor: str) -> str:
     return asked
 
 
-def _show(of: str, found: list[AccountView], json: bool) -> None:
-    if json:
-        print_json(found)
-        return
-    rows = (
-        (row.aor, " ".join(row.numbers), " ".join(row.aliases), "yes" if row.voicemail else "")
-        for row in found
-    )
-    print_table(f"Accounts of {of}", ("aor", "numbers", "aliases", "voicemail"), rows)
+def _show(farm: AskedFarm, of: str, found: list[AccountView]) -> None:
+    farm.show(f"Accounts of {of}", ("aor", "numbers", "aliases", "voicemail"), found, _row)
+
+
+def _row(shown: AccountView) -> tuple[object, ...]:
+    voicemail = "yes" if shown.voicemail else ""
+    return (shown.aor, " ".join(shown.numbers), " ".join(shown.aliases), voicemail)

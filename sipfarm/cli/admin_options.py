@@ -1,10 +1,12 @@
 """How the commands that ask a farm find it, and how they show what it answers."""
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -38,8 +40,64 @@ LimitOfAll = Annotated[
     int, typer.Option(help="entries at most, asked for page by page", min=1, max=1_000_000)
 ]
 
+Found = TypeVar("Found")
+
 PIPED_WIDTH = 240  # where no terminal says how wide a line may be
 ADMIN = "http://127.0.0.1:8080"
+
+
+class AskedFarm(msgspec.Struct, frozen=True):
+    """What the options say that all commands have which ask a farm."""
+
+    admin: AdminUrl = ""
+    token: Token = ""
+    config: ConfigFile = None
+    json: AsJson = False
+
+    def client(self, answer_s: float = ANSWER_S) -> AdminClient:
+        """To ask it by."""
+        return client_of(self.admin, self.token, self.config, answer_s)
+
+    def show(
+        self,
+        title: str,
+        columns: Sequence[str],
+        found: Sequence[Found],
+        row: Callable[[Found], Sequence[object]],
+    ) -> None:
+        """As a table, or all of it as JSON."""
+        if self.json:
+            print_json(found)
+        else:
+            print_table(title, columns, map(row, found))
+
+    def show_change(self, change: ChangeView) -> None:
+        """What was done, and the revision that members show who heed it."""
+        if self.json:
+            print_json(change)
+        else:
+            print_change(change)
+
+
+def asks_farm(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks a farm: it gets an AskedFarm first, and on the command line has the
+    options of one behind its own parameters.
+    """
+    options = inspect.signature(AskedFarm).parameters
+    _, *own = inspect.signature(command).parameters.values()
+
+    @functools.wraps(command)
+    def run(
+        *, admin: str, token: str, config: Path | None, json: bool, **own_values: object
+    ) -> None:
+        command(AskedFarm(admin, token, config, json), **own_values)
+
+    keywords = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in (*own, *options.values())
+    ]
+    vars(run)["__signature__"] = inspect.Signature(keywords)  # what typer reads
+    return run
 
 
 def client_of(
@@ -58,11 +116,8 @@ def print_json(value: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_change(change: ChangeView, json: bool) -> None:
-    """What was done, and the revision that members show who heed it."""
-    if json:
-        print_json(change)
-        return
+def print_change(change: ChangeView) -> None:
+    """A line for each name, and the revision."""
     told = {"added": change.added, "changed": change.changed, "removed": change.removed}
     for act, names in told.items():
         for name in names:

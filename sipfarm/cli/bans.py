@@ -6,42 +6,28 @@ from urllib.parse import quote
 import typer
 
 from sipfarm.admin.views import BanView
-from sipfarm.cli.admin_options import (
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    Token,
-    client_of,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import AskedFarm, asks_farm
 
 COLUMNS = ("address", "member", "fault", "s left")
 Address = Annotated[str, typer.Argument(help="such as 192.0.2.1", show_default=False)]
 
 
-def bans(
-    admin: AdminUrl = "", token: Token = "", config: ConfigFile = None, json: AsJson = False
-) -> None:
+@asks_farm
+def bans(farm: AskedFarm) -> None:
     """Show the sources that are banned, by which member, and for how long."""
-    _show(client_of(admin, token, config).get("/api/v1/bans?farm=1", list[BanView]), json)
+    _show(farm, farm.client().get("/api/v1/bans?farm=1", list[BanView]))
 
 
-def unban(
-    address: Address,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def unban(farm: AskedFarm, address: Address) -> None:
     """End the ban of an address on all members."""
     path = f"/api/v1/bans/{quote(address, safe='')}/lift?farm=1"
-    _show(client_of(admin, token, config).post(path, list[BanView]), json)
+    _show(farm, farm.client().post(path, list[BanView]))
 
 
-def _show(found: list[BanView], json: bool) -> None:
-    if json:
-        print_json(found)
-    else:
-        rows = ((ban.address, ban.member, ban.fault, ban.seconds) for ban in found)
-        print_table("Bans", COLUMNS, rows)
+def _show(farm: AskedFarm, found: list[BanView]) -> None:
+    farm.show("Bans", COLUMNS, found, _row)
+
+
+def _row(ban: BanView) -> tuple[object, ...]:
+    return (ban.address, ban.member, ban.fault, ban.seconds)

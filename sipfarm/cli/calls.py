@@ -1,36 +1,17 @@
 """`sipfarm calls`: the calls of a farm."""
 
 from sipfarm.admin.views import CallView
-from sipfarm.cli.admin_options import (
-    LIMIT_OF_ALL,
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    LimitOfAll,
-    Token,
-    client_of,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import LIMIT_OF_ALL, AskedFarm, LimitOfAll, asks_farm
 
 COLUMNS = ("member", "kind", "state", "caller", "callee", "s", "packets", "call-id")
 
 
-def calls(
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    limit: LimitOfAll = LIMIT_OF_ALL,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def calls(farm: AskedFarm, limit: LimitOfAll = LIMIT_OF_ALL) -> None:
     """Show the calls of a farm, the longest first."""
-    client = client_of(admin, token, config)
-    found = client.pages("/api/v1/calls", {"farm": "1"}, list[CallView], limit)
+    found = farm.client().pages("/api/v1/calls", {"farm": "1"}, list[CallView], limit)
     found.sort(key=lambda call: call.started)
-    if json:
-        print_json(found)
-    else:
-        print_table("Calls", COLUMNS, (_row(call) for call in found))
+    farm.show("Calls", COLUMNS, found, _row)
 
 
 def _row(call: CallView) -> tuple[object, ...]:

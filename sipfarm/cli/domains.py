@@ -7,16 +7,7 @@ import typer
 
 from sipfarm.admin.bodies import DomainBody
 from sipfarm.admin.views import ChangeView, DomainView
-from sipfarm.cli.admin_options import (
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    Token,
-    client_of,
-    print_change,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import AskedFarm, asks_farm
 
 PATH = "/api/v1/domains"
 REMOVED_WITHIN_S = 60.0
@@ -31,35 +22,27 @@ domain = typer.Typer(no_args_is_help=True, help="Look at the domains of a farm, 
 
 
 @domain.command("list")
-def list_domains(
-    admin: AdminUrl = "", token: Token = "", config: ConfigFile = None, json: AsJson = False
-) -> None:
+@asks_farm
+def list_domains(farm: AskedFarm) -> None:
     """Show the domains of a farm."""
-    _show(client_of(admin, token, config).get(PATH, list[DomainView]), json)
+    _show(farm, farm.client().get(PATH, list[DomainView]))
 
 
 @domain.command()
-def show(
-    name: DomainName,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def show(farm: AskedFarm, name: DomainName) -> None:
     """Show one domain."""
-    _show([client_of(admin, token, config).get(path_of(name), DomainView)], json)
+    _show(farm, [farm.client().get(path_of(name), DomainView)])
 
 
 @domain.command()
+@asks_farm
 def add(
+    farm: AskedFarm,
     name: DomainName,
     certificate: Certificate = "",
     key: Key = "",
     media_address: MediaAddress = "",
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
 ) -> None:
     """Add a domain; all members heed it within about a second."""
     told = {
@@ -68,49 +51,42 @@ def add(
         "key": key or None,
         "media_address": media_address or None,
     }
-    print_change(client_of(admin, token, config).post(PATH, ChangeView, told), json)
+    farm.show_change(farm.client().post(PATH, ChangeView, told))
 
 
 @domain.command("set")
+@asks_farm
 def set_domain(
+    farm: AskedFarm,
     name: DomainName,
     certificate: Certificate = "",
     key: Key = "",
     media_address: MediaAddress = "",
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
 ) -> None:
     """Set what a domain has of its own; what is not given it has no more. Its names stay."""
-    client = client_of(admin, token, config)
+    client = farm.client()
     client.get(path_of(name), DomainView)
     told = DomainBody(
         certificate=certificate or None, key=key or None, media_address=media_address or None
     )
-    print_change(client.put(path_of(name), ChangeView, told), json)
+    farm.show_change(client.put(path_of(name), ChangeView, told))
 
 
 @domain.command()
-def remove(
-    name: DomainName,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def remove(farm: AskedFarm, name: DomainName) -> None:
     """Remove a domain with all that is in it."""
-    client = client_of(admin, token, config, REMOVED_WITHIN_S)
-    print_change(client.delete(path_of(name), ChangeView), json)
+    client = farm.client(REMOVED_WITHIN_S)
+    farm.show_change(client.delete(path_of(name), ChangeView))
 
 
 def path_of(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
 
 
-def _show(found: list[DomainView], json: bool) -> None:
-    if json:
-        print_json(found)
-        return
-    rows = ((row.name, row.accounts, " ".join(row.applications)) for row in found)
-    print_table("Domains", ("name", "accounts", "applications"), rows)
+def _show(farm: AskedFarm, found: list[DomainView]) -> None:
+    farm.show("Domains", ("name", "accounts", "applications"), found, _row)
+
+
+def _row(shown: DomainView) -> tuple[object, ...]:
+    return (shown.name, shown.accounts, " ".join(shown.applications))

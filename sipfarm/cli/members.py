@@ -6,15 +6,7 @@ import typer
 
 from sipfarm.admin.bodies import RolesBody
 from sipfarm.admin.views import MemberView
-from sipfarm.cli.admin_options import (
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    Token,
-    client_of,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import AskedFarm, asks_farm
 
 COLUMNS = (
     *("name", "state", "roles", "revision", "incarnation", "pid", "admin"),
@@ -24,51 +16,38 @@ SWITCHED_S = 6.0
 MemberName = Annotated[str, typer.Argument(help="such as m1", show_default=False)]
 
 
-def members(
-    admin: AdminUrl = "", token: Token = "", config: ConfigFile = None, json: AsJson = False
-) -> None:
+@asks_farm
+def members(farm: AskedFarm) -> None:
     """Show the members of a farm: how each stands, how busy it is, and what it owns."""
-    _show(client_of(admin, token, config).get("/api/v1/members", list[MemberView]), json)
+    _show(farm, farm.client().get("/api/v1/members", list[MemberView]))
 
 
-def drain(
-    name: MemberName,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def drain(farm: AskedFarm, name: MemberName) -> None:
     """Let a member take no new work; what runs on it goes on."""
     path = f"/api/v1/members/{_checked(name)}/drain"
-    _show([client_of(admin, token, config).post(path, MemberView)], json)
+    _show(farm, [farm.client().post(path, MemberView)])
 
 
-def undrain(
-    name: MemberName,
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
+@asks_farm
+def undrain(farm: AskedFarm, name: MemberName) -> None:
     """Let a drained member take new work again."""
     path = f"/api/v1/members/{_checked(name)}/undrain"
-    _show([client_of(admin, token, config).post(path, MemberView)], json)
+    _show(farm, [farm.client().post(path, MemberView)])
 
 
+@asks_farm
 def roles(
+    farm: AskedFarm,
     name: MemberName,
     wanted: Annotated[str, typer.Argument(help="such as edge or edge,pbx,media", metavar="ROLES")],
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
-    json: AsJson = False,
 ) -> None:
     """Let a running member be something else; what runs on it goes on. Its file says what it is
     when it is started again.
     """
     path = f"/api/v1/members/{_checked(name)}/roles"
     told = RolesBody(roles=tuple([role for role in wanted.split(",") if role]))
-    _show([client_of(admin, token, config, SWITCHED_S).post(path, MemberView, told)], json)
+    _show(farm, [farm.client(SWITCHED_S).post(path, MemberView, told)])
 
 
 def _checked(name: str) -> str:
@@ -77,11 +56,8 @@ def _checked(name: str) -> str:
     return name
 
 
-def _show(found: list[MemberView], json: bool) -> None:
-    if json:
-        print_json(found)
-    else:
-        print_table("Members", COLUMNS, (_row(member) for member in found))
+def _show(farm: AskedFarm, found: list[MemberView]) -> None:
+    farm.show("Members", COLUMNS, found, _row)
 
 
 def _row(member: MemberView) -> tuple[object, ...]:

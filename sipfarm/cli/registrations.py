@@ -5,37 +5,21 @@ from typing import Annotated
 import typer
 
 from sipfarm.admin.views import RegistrationView
-from sipfarm.cli.admin_options import (
-    LIMIT_OF_ALL,
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    LimitOfAll,
-    Token,
-    client_of,
-    print_json,
-    print_table,
-)
+from sipfarm.cli.admin_options import LIMIT_OF_ALL, AskedFarm, LimitOfAll, asks_farm
 
 COLUMNS = ("aor", "contact", "expires in s", "received", "member", "user agent")
 
 
+@asks_farm
 def registrations(
-    admin: AdminUrl = "",
-    token: Token = "",
-    config: ConfigFile = None,
+    farm: AskedFarm,
     domain: Annotated[str, typer.Option(help="of this domain only", show_default=False)] = "",
     limit: LimitOfAll = LIMIT_OF_ALL,
-    json: AsJson = False,
 ) -> None:
     """Show the bindings of a farm's accounts."""
-    client = client_of(admin, token, config)
     of = {"domain": domain} if domain else {}
-    found = client.pages("/api/v1/registrations", of, list[RegistrationView], limit)
-    if json:
-        print_json(found)
-    else:
-        print_table("Registrations", COLUMNS, (_row(row) for row in found))
+    found = farm.client().pages("/api/v1/registrations", of, list[RegistrationView], limit)
+    farm.show("Registrations", COLUMNS, found, _row)
 
 
 def _row(row: RegistrationView) -> tuple[object, ...]:
