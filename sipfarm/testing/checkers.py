@@ -27,6 +27,7 @@ KINDS: Final[tuple[str, ...]] = (
     "failed",
     "sync",
     "synced",
+    "undelivered",
     "sender",
 )
 AT_REST: Final = (
