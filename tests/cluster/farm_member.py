@@ -130,7 +130,7 @@ class FarmMember:
             invalidate=lambda number, what, key: self._say(number, what, key),
             event=lambda number, event, body: self._say(number, event, body),
             rpc=self._rpc,
-            load=lambda lag_ms: self.load,
+            load=lambda: self.load,
             view_changed=self._view_changed,
             names_changed=lambda revision: self._say("names", revision),
             member_gone=self._member_gone,

@@ -57,7 +57,7 @@ async def main(url: str, name: str) -> None:
         invalidate=ignore,
         event=ignore,
         rpc=refuse,
-        load=lambda lag_ms: Load(lag_ms),
+        load=Load,
         view_changed=show,
         names_changed=ignore,
         member_gone=ignore,

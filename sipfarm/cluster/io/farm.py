@@ -66,7 +66,6 @@ class Farm:
     ) -> None:
         """`keys`: FarmKeys.bus of the farm's secret, and of the previous one if there is one."""
         self.counters = FarmCounters()
-        self.loop_lag_ms = 0
         self._group = group
         self._store = store
         self._clock = clock
@@ -219,7 +218,7 @@ class Farm:
         )
         self._record = record
         self._membership = Membership(record, self._times, self._clock.now_ms())
-        self._membership.own(self._state, self._handlers.load(self.loop_lag_ms), self._standing)
+        self._membership.own(self._state, self._handlers.load(), self._standing)
         self._lease.begin()
         return record
 
@@ -247,7 +246,6 @@ class Farm:
             await asyncio.sleep((due_ms - now_ms) / 1_000)
 
     def _tick(self, now_ms: int, acting: bool) -> None:
-        self.loop_lag_ms = max(now_ms - self._tick_at_ms, self.loop_lag_ms // 2)
         self._tick_at_ms = now_ms + self._times.heartbeat_ms
         self._tell_self()
         if acting:
@@ -353,7 +351,7 @@ class Farm:
             self._perform(membership.tombstone_result(incarnation, done, self._clock.now_ms()))
 
     def _tell_self(self) -> None:
-        load = self._handlers.load(self.loop_lag_ms)
+        load = self._handlers.load()
         self._perform(self.membership.own(self._state, load, self._standing))
 
     def _own_heartbeat(self) -> Heartbeat:

@@ -45,8 +45,8 @@ class FarmHandlers(msgspec.Struct, frozen=True, kw_only=True):
     invalidate: Callable[[int, str, str], None]
     event: Callable[[int, str, bytes], None]
     rpc: Callable[[str, bytes, int], Awaitable[bytes]]
-    load: Callable[[int], Load]
-    """How busy this member is, given how late its loop is (ms)."""
+    load: Callable[[], Load]
+    """How busy this member is."""
     view_changed: Callable[[View], None]
     names_changed: Callable[[int], None]
     """Domains or the names in them are of another revision now: drop what is cached of them."""

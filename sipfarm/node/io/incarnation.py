@@ -305,14 +305,14 @@ class Incarnation:
         self.deciders.locations.doubt()
         self.deciders.tenants.doubt()
 
-    def _load(self, loop_lag_ms: int) -> Load:
+    def _load(self) -> Load:
         if not self._is_built:
             return Load()
         counters = self.engine.counters()
         pool = self.plane.pool
         ports = len(self.config.media.ports) // 2
         return Load(
-            loop_lag_ms=loop_lag_ms,
+            loop_lag_ms=int(self.probe.mean_loop_lag_ms),
             cpu_permille=int(min(self.probe.cpu, 1.0) * 1_000),
             transactions=counters["server_transactions"] + counters["client_transactions"],
             media_permille=min(pool.taken * 1_000 // max(ports, 1), 1_000),

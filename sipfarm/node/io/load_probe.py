@@ -26,6 +26,11 @@ class LoadProbe:
         return max(self._lags_s) * 1_000
 
     @property
+    def mean_loop_lag_ms(self) -> float:
+        """The mean lag of the last second, which one long turn does not make."""
+        return sum(self._lags_s) / len(self._lags_s) * 1_000
+
+    @property
     def cpu(self) -> float:
         """Cores in use, the media threads' included."""
         if len(self._cpu) < 2:
