@@ -61,6 +61,14 @@ TEST_CASE("what is cut off is corrupt, wherever it is cut") {
   for (std::size_t size = 0; size < asked.size(); ++size) CHECK(apply_register(whole, asked.substr(0, size), 1).status == RegisterStatus::corrupt);
 }
 
+TEST_CASE("a number that is too large for what is kept is corrupt, wherever it stands") {
+  const std::string mark = "\x97" + str("c") + str("") + integer(0) + str("z") + "\xcf\xff" + std::string(7, '\0') + integer(9'000) + "\xc3";
+  CHECK(apply_register("\x92\x90\x91" + mark, update("c", "x", 1), 1'000).status == RegisterStatus::corrupt);
+  RecordReader reader{std::string_view{"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9}};
+  CHECK(reader.integer() == INT64_MAX);
+  CHECK_FALSE(reader.failed());
+}
+
 TEST_CASE("values nested without end are not followed") {
   RecordReader reader{std::string_view{"\x91\x91\x91\x91\x91\x91\x90"}};
   reader.skip();

@@ -36,8 +36,8 @@ class RecordReader {
   std::int64_t integer() noexcept {
     const std::uint8_t tag = take_byte();
     if (tag < 0x80) return tag;
-    if (tag >= 0xcc && tag <= 0xcf) return static_cast<std::int64_t>(take_number(std::size_t{1} << (tag - 0xcc)));
-    return static_cast<std::int64_t>(fail());
+    const std::uint64_t number = tag >= 0xcc && tag <= 0xcf ? take_number(std::size_t{1} << (tag - 0xcc)) : fail();
+    return static_cast<std::int64_t>(number <= INT64_MAX ? number : fail());
   }
 
   bool boolean() noexcept {
