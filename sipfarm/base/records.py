@@ -160,7 +160,8 @@ class MemberRecord(Record, frozen=True):
 
 class Snapshot(Record, frozen=True):
     """A piece of a member's running state, kept for its heir. `owner` is the incarnation that began
-    it, for good; `holder` the one that has it now. Both are `NUMBER.EPOCH` by convention.
+    it, for good; `holder` the one that has it now. Both are `NUMBER.EPOCH` by convention. `takes`
+    counts the heirs since it was written.
     """
 
     owner: str
@@ -168,6 +169,7 @@ class Snapshot(Record, frozen=True):
     value: bytes
     expires_at_wall_ms: int
     holder: str = ""
+    takes: int = 0
 
 
 class DomainChange(Record, frozen=True):

@@ -20,7 +20,7 @@ from sipfarm.native import siphash
 from sipfarm.node.kept_calls import (
     KEPT_MS,
     CallKeeper,
-    KeptTaskCall,
+    Inherited,
     incarnation_of,
     named,
     read_kept,
@@ -53,8 +53,12 @@ class Heir(Protocol):
 
     def reserve_port(self) -> int | None: ...
     def release_port(self, port: int) -> None: ...
-    def inherit(self, owner: str, kept: KeptTaskCall, port: int, dead: int) -> None:
-        """Go on with a call that member `dead` had."""
+    def inherit(self, inherited: Inherited) -> None:
+        """Go on with a call."""
+        ...
+
+    def remember_ended(self, tag: str) -> None:
+        """An heir has ended that call: a BYE for it may still come."""
         ...
 
 
@@ -156,6 +160,9 @@ class Inheritance:
         number, epoch = incarnation_of(snapshot.holder)
         holder = self._view().member(number)
         there = holder is not None and holder.epoch == epoch and holder.is_live
+        if not there and not snapshot.value:  # it ended at an heir that has died since
+            self._heir.remember_ended(snapshot.key)
+            return self._own[0]
         return number if there else None
 
     async def _settle(self, dead: str) -> bool:
@@ -191,28 +198,29 @@ class Inheritance:
 
     async def _take(self, owner: str, dead: str, wanted: Sequence[Snapshot]) -> bool:
         """Whether there was room for all. What another has taken meanwhile is his."""
-        room, is_full = self._make_room(wanted)
+        room, is_full = self._make_room(dead, wanted)
         ours = {snapshot.key for snapshot in wanted if snapshot.holder == self._keeper.own}
         try:
             taken = ours | await self._claim(owner, dead, [tag for tag in room if tag not in ours])
         except CapacityError:
-            for _, port in room.values():
-                self._heir.release_port(port)
+            for inherited in room.values():
+                self._heir.release_port(inherited.port)
             raise
-        for tag, (call, port) in room.items():
+        for tag, inherited in room.items():
             if tag not in taken:
-                self._heir.release_port(port)
+                self._heir.release_port(inherited.port)
                 continue
             self._keeper.inherit((owner, tag))
-            self._heir.inherit(owner, call, port, incarnation_of(dead)[0])
+            self._heir.inherit(inherited)
             self.counters.calls += 1
         return not is_full
 
     def _make_room(
-        self, wanted: Sequence[Snapshot]
-    ) -> tuple[dict[str, tuple[KeptTaskCall, int]], bool]:
-        """The calls that we can go on with, and a media port for each; whether ports lacked."""
-        room: dict[str, tuple[KeptTaskCall, int]] = {}
+        self, dead: str, wanted: Sequence[Snapshot]
+    ) -> tuple[dict[str, Inherited], bool]:
+        """The calls that we can go on with, each with a media port; whether ports lacked."""
+        room: dict[str, Inherited] = {}
+        number, _ = incarnation_of(dead)
         for snapshot in wanted:
             call = read_kept(snapshot.value, self._clock)
             if call is None:
@@ -221,7 +229,8 @@ class Inheritance:
             port = self._heir.reserve_port()
             if port is None:
                 return room, True
-            room[snapshot.key] = (call, port)
+            takes = snapshot.takes + (snapshot.holder == dead)
+            room[snapshot.key] = Inherited(call, snapshot.owner, number, port, takes)
         return room, False
 
     async def _claim(self, owner: str, dead: str, tags: Sequence[str]) -> frozenset[str]:

@@ -5,9 +5,9 @@ of any request within its dialog. Its holder is the incarnation that runs it now
 heir has ended, a snapshot without a value stays for as long as its requests may be repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -25,8 +25,6 @@ ENDED_MS: Final = 40_000  # a request is repeated for 32 s (RFC 3261 §17.1.2.2)
 
 CallName = tuple[str, str]
 """The incarnation that began a call, and our tag."""
-
-_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class KeptHop(msgspec.Struct, frozen=True, array_like=True):
@@ -55,7 +53,16 @@ class KeptTaskCall(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-_decode: Final = msgspec.msgpack.Decoder(KeptTaskCall).decode
+class Inherited(msgspec.Struct, frozen=True):
+    """A call that was taken over: who began it, the number of the member that had it, our media
+    port, and how many heirs it has had since it was written.
+    """
+
+    kept: KeptTaskCall
+    owner: str
+    dead: int
+    port: int
+    takes: int
 
 
 class SnapshotWriter(Protocol):
@@ -143,17 +150,44 @@ class CallKeeper:
         if call is None:
             until_wall_ms = 0 if owner == self.own else wall_ms + ENDED_MS
             return Snapshot(owner, tag, b"", until_wall_ms, self.own)
-        value = _encode(call.shifted(wall_ms - self._clock.now_ms()))
+        value = written(call, wall_ms - self._clock.now_ms())
         return Snapshot(owner, tag, value, wall_ms + KEPT_MS, self.own)
+
+
+def written(call: KeptTaskCall, by_ms: int) -> bytes:
+    """A call as it stands in the store, its times shifted to the wall clock."""
+    return msgspec.msgpack.encode(_as_bytes(msgspec.to_builtins(call.shifted(by_ms))))
 
 
 def read_kept(value: bytes, clock: Clock) -> KeptTaskCall | None:
     """A call that was kept, by the clock of this member; None: by a release that we do not know."""
     try:
-        kept = _decode(value)
-    except msgspec.DecodeError:
+        kept = msgspec.convert(_as_text(msgspec.msgpack.decode(value)), KeptTaskCall)
+    except (msgspec.MsgspecError, ValueError):
         return None
     return kept.shifted(clock.now_ms() - clock.wall_ms())
+
+
+def _as_bytes(value: object) -> object:
+    """Texts of a peer need not be UTF-8: each stands as the bytes that it came as."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return _in_each(value, _as_bytes)
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return _in_each(value, _as_text)
+
+
+def _in_each(value: object, change: Callable[[object], object]) -> object:
+    if isinstance(value, dict):
+        fields = cast("dict[object, object]", value)  # isinstance leaves open what it holds
+        return {name: change(field) for name, field in fields.items()}
+    if isinstance(value, list | tuple):
+        return [change(item) for item in cast("Sequence[object]", value)]
+    return value
 
 
 def kept_hop(hop: object) -> KeptHop | None:

@@ -15,6 +15,7 @@ from sipfarm.media.plan import CloseMedia, Endpoint, LocalMedia, OpenMedia, Stre
 from sipfarm.native import Engine, Message, Output
 from sipfarm.node.kept_calls import (
     CallKeeper,
+    Inherited,
     KeptTaskCall,
     incarnation_of,
     inherited_hop,
@@ -23,6 +24,7 @@ from sipfarm.node.kept_calls import (
 from sipfarm.pbx.call import Call, CallSeed, incoming_call, inherited_call
 from sipfarm.pbx.leg import LegOutput
 from sipfarm.pbx.task import Task, TaskTable
+from sipfarm.signaling.session_kept import Legacy
 from sipfarm.signaling.session_state import State
 from sipfarm.signaling.ua import Respond, Retransmit, SendAck, SendRequest
 
@@ -58,6 +60,7 @@ class _Running(msgspec.Struct):
     number: int
     kept: KeptTaskCall | None = None  # as the store has it, or soon will
     is_over: bool = False
+    deadline_ms: int | None = None
     stream: int = 0
     sent: set[int] = msgspec.field(default_factory=lambda: set[int]())
 
@@ -99,8 +102,8 @@ class TaskCalls:
         self._by_invite: dict[int, DialogKey] = {}
         self._by_sent: dict[int, tuple[DialogKey, int]] = {}
         self._by_stream: dict[int, DialogKey] = {}
-        self._ended: dict[DialogKey, None] = {}
-        """Inherited calls that are over: a BYE that found nobody for a while may still come."""
+        self._ended: dict[str, None] = {}
+        """Our tags of inherited calls that are over."""
         self._next_key = 1
         self._numbers = itertools.count(1)
         self._deadlines: list[tuple[int, DialogKey]] = []
@@ -166,7 +169,7 @@ class TaskCalls:
         if running is not None:
             self.perform(running.call, running.call.receive(request, self._now_ms()))
             return True
-        if key not in self._ended or request.method != "BYE":
+        if request.method != "BYE" or request.to_tag.lower() not in self._ended:
             return False
         self._engine.respond(request.transaction, 200, "OK", (), b"", "", self._now_ms(), self._out)
         return True
@@ -222,17 +225,17 @@ class TaskCalls:
     def release_port(self, port: int) -> None:
         self._plane.pool.give_back(port, self._now_ms())
 
-    def inherit(self, owner: str, kept: KeptTaskCall, port: int, dead: int) -> None:
-        """Go on with a call that member `dead` had; a task that cannot resume lets it end."""
-        now_ms = self._now_ms()
+    def inherit(self, inherited: Inherited) -> None:
+        """Go on with a call; a task that cannot resume lets it end."""
+        now_ms, kept, port = self._now_ms(), inherited.kept, inherited.port
         call_id, tag = kept.call.view.call_id, kept.call.tag
-        hop = inherited_hop(kept.hop, dead, incarnation_of(self._keeper.own)[0])
+        hop = inherited_hop(kept.hop, inherited.dead, incarnation_of(self._keeper.own)[0])
         contact = self._engine.mint_contact(call_id, hop.local if hop else 0)
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
-        call = inherited_call(kept.call, contact, hop, media, self)
+        call = inherited_call(kept.call, Legacy(contact, hop, inherited.takes), media, self)
         key = (call_id, tag)
         self._running[key] = _Running(
-            call, kept.task, tag, port, 0, kept.started_ms, owner, next(self._numbers)
+            call, kept.task, tag, port, 0, kept.started_ms, inherited.owner, next(self._numbers)
         )
         self._key_of[call] = key
         known = self._tasks.get(kept.task)
@@ -242,6 +245,12 @@ class TaskCalls:
         self.perform(call, call.take_over(now_ms))
         if not call.is_over:
             self._run(kept.task, call)
+
+    def remember_ended(self, tag: str) -> None:
+        """An heir has ended that call; a BYE that had found nobody gets 200 still."""
+        self._ended[tag] = None
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
 
     def _run(self, name: str, call: Call) -> None:
         assert self._runner is not None, "no calls before there is a runner"
@@ -253,13 +262,17 @@ class TaskCalls:
     # Timers.
 
     def next_deadline_ms(self) -> int | None:
-        return self._deadlines[0][0] if self._deadlines else None
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][1] not in self._running:
+            heapq.heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
 
     def expire(self, now_ms: int) -> None:
         while self._deadlines and self._deadlines[0][0] <= now_ms:
-            _, key = heapq.heappop(self._deadlines)
+            at_ms, key = heapq.heappop(self._deadlines)
             running = self._running.get(key)
-            if running is not None:
+            if running is not None and running.deadline_ms == at_ms:
+                running.deadline_ms = None
                 self.perform(running.call, running.call.expire(now_ms))
 
     # CallPort.
@@ -281,7 +294,8 @@ class TaskCalls:
             self._forget(key)
             return
         deadline_ms = call.next_deadline_ms()
-        if deadline_ms is not None:
+        if deadline_ms is not None and deadline_ms != running.deadline_ms:
+            running.deadline_ms = deadline_ms
             heapq.heappush(self._deadlines, (deadline_ms, key))
 
     def _perform_one(self, key: DialogKey, running: _Running, output: LegOutput) -> None:
@@ -350,9 +364,7 @@ class TaskCalls:
         del self._key_of[running.call]
         self._by_invite.pop(running.invite, None)
         if running.owner != self._keeper.own:
-            self._ended[key] = None
-            if len(self._ended) > ENDED_MAX:
-                del self._ended[next(iter(self._ended))]
+            self.remember_ended(running.tag)
         for sent_key in running.sent:
             del self._by_sent[sent_key]
 

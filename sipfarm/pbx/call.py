@@ -12,6 +12,7 @@ from sipfarm.media.plan import LocalMedia, MediaKind
 from sipfarm.pbx.leg import KeptLeg, Leg, LegOutput
 from sipfarm.signaling.dialog import addr_spec
 from sipfarm.signaling.session import Session
+from sipfarm.signaling.session_kept import Legacy
 from sipfarm.signaling.session_state import Record, SessionOptions, State
 from sipfarm.signaling.ua import Confirmed, Ended, EndReason, Released, Request, Response
 
@@ -246,8 +247,6 @@ def incoming_call(
     return Call(view, Leg(Session(record), party, kind), port)
 
 
-def inherited_call(
-    kept: KeptCall, local_contact: str, hop: object, media: LocalMedia, port: CallPort
-) -> Call:
+def inherited_call(kept: KeptCall, legacy: Legacy, media: LocalMedia, port: CallPort) -> Call:
     """The call that another member had; `take_over` tells the peer."""
-    return Call(kept.view, Leg.inherited(kept.leg, local_contact, hop, media), port)
+    return Call(kept.view, Leg.inherited(kept.leg, legacy, media), port)

@@ -22,7 +22,7 @@ from sipfarm.media.plan import (
 )
 from sipfarm.media.sdp import Direction, SessionDescription, format_sdp, parse_sdp
 from sipfarm.signaling.session import Session
-from sipfarm.signaling.session_kept import KeptSession, inherited, kept, shifted
+from sipfarm.signaling.session_kept import KeptSession, Legacy, inherited, kept, shifted
 from sipfarm.signaling.session_state import SessionOptions, State
 from sipfarm.signaling.ua import (
     AnswerReceived,
@@ -87,9 +87,9 @@ class Leg:
         self._is_closed = False
 
     @classmethod
-    def inherited(cls, leg: KeptLeg, local_contact: str, hop: object, media: LocalMedia) -> "Leg":
+    def inherited(cls, leg: KeptLeg, legacy: Legacy, media: LocalMedia) -> "Leg":
         """The leg at its heir, which has ports of its own; `take_over` tells the peer."""
-        record = inherited(leg.session, local_contact, hop, SessionOptions())
+        record = inherited(leg.session, legacy, SessionOptions())
         made = cls(Session(record), Party(media, leg.session_id, leg.capabilities), leg.kind)
         made._willing = leg.willing
         made._local = parse_sdp(leg.session.local_description)

@@ -13,7 +13,7 @@ from sipfarm.signaling.session_state import Record, SessionOptions, State, Timer
 from sipfarm.signaling.session_timer import SessionTimer
 
 CSEQ_HEAD_ROOM: Final = 1_000
-"""Requests of ours that the peer may have seen and the store not yet (RFC 3261 §12.2.1.1)."""
+"""For requests that the peer may have seen and the store not yet (RFC 3261 §12.2.1.1)."""
 
 
 class KeptSession(msgspec.Struct, frozen=True, array_like=True):
@@ -57,23 +57,31 @@ def kept(record: Record) -> KeptSession | None:
     )
 
 
-def inherited(
-    session: KeptSession, local_contact: str, hop: object, options: SessionOptions
-) -> Record:
+class Legacy(msgspec.Struct, frozen=True):
+    """What an heir has of its own: Contact, the way to the peer, and which heir it is of those
+    since the session was last kept.
+    """
+
+    local_contact: str
+    hop: object
+    takes: int = 1
+
+
+def inherited(session: KeptSession, legacy: Legacy, options: SessionOptions) -> Record:
     """The session at its heir: under the same tags, with a Contact and CSeq numbers of its own."""
     deadlines = {Timer.REFRESH: session.refresh_at_ms, Timer.EXPIRY: session.expires_at_ms}
     return Record(
         local_tag=session.dialog.local_tag,
-        local_contact=local_contact,
+        local_contact=legacy.local_contact,
         seed=session.seed,
         options=options,
         state=State.CONFIRMED,
         dialog=msgspec.structs.replace(
             session.dialog,
-            local_contact=local_contact,
-            local_cseq=session.dialog.local_cseq + CSEQ_HEAD_ROOM,
+            local_contact=legacy.local_contact,
+            local_cseq=session.dialog.local_cseq + legacy.takes * CSEQ_HEAD_ROOM,
         ),
-        hop=hop,
+        hop=legacy.hop,
         is_uac=session.is_uac,
         peer_allows_update=session.peer_allows_update,
         local_description=session.local_description,

@@ -78,6 +78,7 @@ class Checkers(MemberWatcher):
         self._farm = farm
         self._starters: dict[tuple[str, ...], dict[str, Incarnation]] = {}
         self._sent: set[tuple[str, str]] = set()
+        self._speakers: dict[tuple[str, str], list[Incarnation]] = {}
         self._answerers: dict[str, Incarnation] = {}
         self._finals: dict[tuple[str, ...], set[tuple[int, str]]] = {}
         self._cseqs: dict[tuple[str, ...], int] = {}
@@ -99,6 +100,7 @@ class Checkers(MemberWatcher):
                 self._answerers[branch_of(message.value("Via"))] = member.incarnation
             return
         self._sent_once(message)
+        self._one_heir(member, message)
         if message.method not in {"ACK", "CANCEL"}:
             self._one_owner(member, destination, message)
 
@@ -130,6 +132,18 @@ class Checkers(MemberWatcher):
                     f" {request.call_id} to {destination}, which {other} has started"
                 )
         starters[branch] = member.incarnation
+
+    def _one_heir(self, member: SimMember, request: WireText) -> None:
+        """Where the farm is user agent, one member speaks in a dialog, until it is dead."""
+        if not request.to_tag or len(request.values("Via")) > 1:
+            return
+        speakers = self._speakers.setdefault((request.call_id, request.from_tag), [])
+        if member.incarnation in speakers[-1:]:
+            return
+        for other in speakers:
+            if other == member.incarnation or self._farm.store.lives(other):
+                self.violated(f"{member.name} speaks in {request.call_id}, as {other} does")
+        speakers.append(member.incarnation)
 
     def frames(self, member: SimMember, number: int, payload: bytes) -> None:
         seen = member.view.member(number)
@@ -181,7 +195,8 @@ class Checkers(MemberWatcher):
     def _cseq_rises(self, phone: str, request: WireText) -> None:
         key = (phone, request.call_id, request.to_tag, request.from_tag)
         known = self._cseqs.get(key, 0)
-        if request.cseq < known:
+        is_of_farm = len(request.values("Via")) == 1  # what is forwarded may come again by another
+        if request.cseq < known + is_of_farm:
             self.violated(f"{phone} gets {request.method} with CSeq {request.cseq} after {known}")
         self._cseqs[key] = max(known, request.cseq)
 
@@ -205,6 +220,9 @@ class Checkers(MemberWatcher):
                 self.violated(f"{member.name} at rest has {waiting} forks with further steps")
             if member.users.task_calls.count:
                 self.violated(f"{member.name} at rest runs {member.users.task_calls.count} tasks")
+        kept = [s for s in self._farm.store.all_snapshots(self._farm.clock.wall_ms()) if s.value]
+        if kept:
+            self.violated(f"at rest {len(kept)} calls stand in the store")
         for phone in self._farm.phones.values():
             if not phone.is_quiet:
                 self.violated(f"{phone.name} at rest has transactions")

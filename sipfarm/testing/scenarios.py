@@ -1,11 +1,14 @@
 """A scenario for each seed: who calls whom, what the network does, and what befalls the members."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
 import msgspec
 
+from sipfarm.pbx.apps.echo import echo
+from sipfarm.pbx.task import KnownTask, TaskTable
 from sipfarm.signaling.routing import PolicySettings
 from sipfarm.testing.bus import BusOptions
 from sipfarm.testing.checkers import Checkers
@@ -25,12 +28,14 @@ from sipfarm.testing.sim_place import PlaceOptions
 CALLS_WITHIN_MS: Final = 6_000
 FAULTS_WITHIN_MS: Final = 9_000
 SETTLED_AFTER_MS: Final = 6_000  # the last fault: the view is right again, or stays wrong
-QUIET_WITHIN_MS: Final = 600_000
+QUIET_WITHIN_MS: Final = 2_400_000  # a call whose BYE got lost ends with its session timer
 NO_ANSWER_MS: Final = 4_000
 LAST_STEP_MS: Final = 15_000
+ECHOING: Final = 0.3  # share of the seeds in which a task is called too
 REGISTERING: Final = 0.3  # share of the seeds in which the phones register over the wire
 REGISTERED_WITHIN_MS: Final = 3_000
 LOSS_OUTLIVED: Final = 0.1  # no transaction fails by a loss up to that
+TASKS: Final[TaskTable] = {"echo": KnownTask(echo, resumes=True)}
 FAULTS: Final = ("crash", "restart", "pause", "cut", "drain", "store")
 
 Plant = Callable[[SimFarm], None]
@@ -89,8 +94,11 @@ def scenario_of(seed: int) -> Scenario:
             ),
             member=MemberOptions(
                 policy=PolicySettings(
-                    no_answer_timeout_ms=NO_ANSWER_MS, last_timeout_ms=LAST_STEP_MS
+                    tasks=frozenset(TASKS),
+                    no_answer_timeout_ms=NO_ANSWER_MS,
+                    last_timeout_ms=LAST_STEP_MS,
                 ),
+                tasks=TASKS,
                 place=PlaceOptions(heartbeats=not calm),
             ),
         ),
@@ -114,6 +122,7 @@ class Run:
         self.targets: list[Target] = []
         self.answers: dict[tuple[str, str], AnswerPlan] = {}
         self.calls: list[tuple[OutgoingCall, Target]] = []
+        self.echoes: list[OutgoingCall] = []
         self._bindings: list[tuple[str, Phone, int]] = []
         self._registers = Random(f"register {scenario.seed}").random() < REGISTERING
         self._set_up_phones()
@@ -135,6 +144,7 @@ class Run:
         for index in range(random.randint(2, 6)):
             at_ms = begun_ms + random.randint(0, CALLS_WITHIN_MS)
             farm.clock.call_at(at_ms, lambda index=index: self._place_call(index))
+        self._call_echo(begun_ms, Random(f"echo {self.scenario.seed}"))
         if random.random() < 0.3:
             farm.clock.call_at(
                 begun_ms + random.randint(1_000, CALLS_WITHIN_MS), self._borrow_a_mark
@@ -211,6 +221,17 @@ class Run:
             contacts=("sip:elsewhere@10.9.9.9",),
         )
 
+    def _call_echo(self, begun_ms: int, random: Random) -> None:
+        """Some call a task beside."""
+        for number in range(random.randint(1, 3) if random.random() < ECHOING else 0):
+            reinvite_ms = random.choice((0, 0, random.randint(50, 4_000)))
+            plan = CallPlan(talk_ms=random.randint(100, 12_000), reinvite_ms=reinvite_ms)
+            call = OutgoingCall(f"sip:echo@{DOMAIN}", DOMAIN, plan, f"echo-{number}")
+            self.echoes.append(call)
+            phone = self.farm.phones[random.choice(("alice", "anna"))]
+            at_ms = begun_ms + random.randint(0, CALLS_WITHIN_MS)
+            self.farm.clock.call_at(at_ms, partial(_place, phone, call))
+
     def _borrow_a_mark(self) -> None:
         """Somebody sends requests in the name of a dialog that is another's (toll fraud)."""
         dialogs = [
@@ -256,6 +277,10 @@ class Run:
         # At high loss all retransmissions of something may be lost.
         if not self.scenario.is_calm or self.scenario.options.net.loss > LOSS_OUTLIVED:
             return
+        for call in self.echoes:
+            ends = [dialog.byes for dialog in call.dialogs.values()]
+            if ends != [[200]]:
+                self.checkers.violated(f"{call.call_id} came to {call.statuses}, BYE to {ends}")
         for _, phone, _ in self._bindings:
             if self._registers and phone.registered != [200]:
                 self.checkers.violated(f"{phone.name} gets {phone.registered} to REGISTER")
@@ -315,6 +340,10 @@ def borrow_mark(dialog: Dialog, thief: Phone) -> None:
         number = (f"forged-{method}-{dialog.call_id}", 7)
         contact = [("Contact", f"<{thief.contact}>")] if method == "INVITE" else []
         thief.request(method, dialog.target, caller, number, lines + contact, lambda response: None)
+
+
+def _place(phone: Phone, call: OutgoingCall) -> None:
+    phone.call(call)
 
 
 def _tag_of(dialog: Dialog) -> str:

@@ -15,6 +15,7 @@ from sipfarm.base.secrets import FarmKeys
 from sipfarm.cluster.membership_outputs import GoneFor, MemberGone
 from sipfarm.native import Batch, Engine, Hop, Output
 from sipfarm.node.dispatch import Dispatcher
+from sipfarm.pbx.task import TaskTable
 from sipfarm.signaling.routing import PolicySettings
 from sipfarm.testing.bus import Frame, SimBus
 from sipfarm.testing.clock import VirtualClock
@@ -40,6 +41,7 @@ class MemberOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the members of a simulation have in common."""
 
     policy: PolicySettings = PolicySettings()
+    tasks: TaskTable = {}  # a Struct copies it
     place: PlaceOptions = PlaceOptions()
     trusted: tuple[str, ...] = ("10.9.0.0/16",)
     media_pairs: int = 64
@@ -141,6 +143,7 @@ class SimMember:
             address=around.address,
             trusted=around.options.trusted,
             policy=around.options.policy,
+            tasks=around.options.tasks,
             wake=self.wake,
             view=lambda: around.see_heirs(self, self.view),
             holder_of=self._holder_of,

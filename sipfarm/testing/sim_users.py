@@ -13,9 +13,8 @@ from sipfarm.node.forwarding import Forwarding, HolderOf
 from sipfarm.node.inheritance import Inheritance, InheritanceParts
 from sipfarm.node.kept_calls import CallKeeper
 from sipfarm.node.task_calls import TaskCallParts, TaskCalls
-from sipfarm.pbx.apps.echo import echo
 from sipfarm.pbx.call import Call
-from sipfarm.pbx.task import KnownTask, Task, TaskTable
+from sipfarm.pbx.task import Task, TaskTable
 from sipfarm.signaling.authentication import TrustedSources
 from sipfarm.signaling.digest import Digest, DigestSettings
 from sipfarm.signaling.location import Locations
@@ -69,6 +68,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     address: Endpoint
     trusted: tuple[str, ...]
     policy: PolicySettings
+    tasks: TaskTable
     wake: Callable[[], None]
     view: Callable[[], View]
     """As heirs are chosen by it."""
@@ -149,7 +149,6 @@ def build_users(given: Given) -> Users:
     # The cast: what stands in for the plane has the methods that are used.
     plane = cast("MediaPlane", given.plane)
     keeper = CallKeeper(given.store, given.incarnation, given.clock)
-    tasks: TaskTable = {"echo": KnownTask(echo, resumes=True)}
     task_calls = TaskCalls(
         TaskCallParts(
             engine=given.engine,
@@ -157,7 +156,7 @@ def build_users(given: Given) -> Users:
             plane=plane,
             entropy=DrawnBytes(given.random),
             keeper=keeper,
-            tasks=tasks,
+            tasks=given.tasks,
             now_ms=given.clock.now_ms,
             wake=given.wake,
         )
@@ -183,7 +182,7 @@ def build_users(given: Given) -> Users:
         locations,
         Forwarding(given.engine, given.out, {"udp": 0}, given.holder_of),
         task_calls,
-        tasks,
+        given.tasks,
         keeper,
         inheritance,
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from sipfarm.base.io.entropy import SystemEntropy
@@ -176,11 +177,14 @@ def test_one_heir_takes_a_snapshot_and_its_old_holder_changes_it_no_more(
         assert await store.snapshots_keep(late, NOW) == {"a"}
         assert await store.snapshots_keep((snapshot("a", b"", expires=0),), NOW) == {"a"}
         assert await store.snapshots("1.5", NOW) == (
-            snapshot("a", holder=heir),
+            msgspec.structs.replace(snapshot("a", holder=heir), takes=1),
             snapshot("b", b"2"),
         )
         assert not await store.snapshots_keep((snapshot("a", b"3", holder=heir),), NOW)
         assert await store.snapshots_take("1.5", ("b", "a"), heir, "9.9", NOW) == {"a"}
+        again = await store.snapshots_take("1.5", ("a",), "9.9", "8.8", NOW)
+        last = await store.snapshot("1.5", "a", NOW)
+        assert (again, last and (last.value, last.takes)) == ({"a"}, (b"3", 2))
 
     use_store(body)
 

@@ -1,11 +1,15 @@
 """A member that runs calls to `echo` is killed: they go on at an heir (ADR 17)."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sipfarm.base.io.clock import SystemClock
+from sipfarm.base.records import Snapshot
+from sipfarm.cluster.io.store import open_store
 from sipfarm.phone import listen, tones
 from sipfarm.phone.io.process import softphone
 from sipfarm.phone.io.wav import read_wav, write_wav
@@ -76,6 +80,13 @@ class Callers:
     def run_until(self, holds: Callable[[], bool]) -> None:
         assert self.net.run_until(holds, WITHIN_S), (self.reinvites, self.byes())
 
+    def hang_up(self) -> None:
+        """All of them; each BYE gets 200."""
+        for dialog in self.dialogs.values():
+            dialog.hang_up()
+        self.run_until(lambda: all(self.byes().values()))
+        assert self.byes() == {call_id: [200] for call_id in self.dialogs}
+
     def byes(self) -> dict[str, list[int]]:
         return {call_id: dialog.byes for call_id, dialog in self.dialogs.items()}
 
@@ -109,10 +120,7 @@ def test_calls_go_on_at_their_heirs_when_one_member_after_another_is_killed(
         )
         for numbers in callers.reinvites.values():
             assert numbers == sorted(numbers)
-        for dialog in callers.dialogs.values():
-            dialog.hang_up()
-        callers.run_until(lambda: all(callers.byes().values()))
-        assert callers.byes() == {call_id: [200] for call_id in callers.dialogs}
+        callers.hang_up()
     assert farm.metrics(last)["sipfarm_task_calls"] == 0
     farm.end()
 
@@ -127,13 +135,51 @@ def test_who_hangs_up_before_there_is_an_heir_gets_200_too(
         callers.run_until(lambda: len(callers.dialogs) == CALLS)
         callers.run_until(lambda: farm.total("sipfarm_keeper_written") >= CALLS)
         farm.kill("m2")
-        for dialog in callers.dialogs.values():
-            dialog.hang_up()
-        callers.run_until(lambda: all(callers.byes().values()))
-        assert callers.byes() == {call_id: [200] for call_id in callers.dialogs}
+        callers.hang_up()
     farm.wait_for(ALL_READY, 20.0)
     farm.wait_calls_over()
     farm.end()
+
+
+def test_a_stopped_member_that_wakes_leaves_its_calls_to_their_heirs(
+    start_farm: Callable[..., RealFarm],
+) -> None:
+    farm = farm_of(start_farm, supervised=False)
+    with SocketNet(SEED) as net:
+        callers = Callers(farm, net)
+        callers.run_until(lambda: len(callers.dialogs) == CALLS)
+        callers.run_until(lambda: farm.total("sipfarm_keeper_written") >= CALLS)
+        lost = callers.of_member("m2")
+        farm.kill("m2", signal.SIGSTOP)
+        farm.wait_for({**ALL_READY, "m2": "dead"}, WITHIN_S, asked="m1")
+        callers.run_until(lambda: callers.reinvites.keys() == lost)
+        farm.kill("m2", signal.SIGCONT)
+        farm.wait_for(ALL_READY, WITHIN_S, asked="m1")
+        assert not callers.of_member("m2")
+        callers.hang_up()
+        assert not any(dialog.bye_received for dialog in callers.dialogs.values())
+    farm.end()
+
+
+def test_a_farm_that_is_stopped_ends_its_calls_and_leaves_nothing_to_inherit(
+    start_farm: Callable[..., RealFarm],
+) -> None:
+    farm = farm_of(start_farm, drain_deadline_s=1)
+    owners = [f"{member.number}.{member.incarnation}" for member in farm.members()]
+    with SocketNet(SEED) as net:
+        callers = Callers(farm, net)
+        callers.run_until(lambda: len(callers.dialogs) == CALLS)
+        callers.run_until(lambda: farm.total("sipfarm_keeper_written") >= CALLS)
+        farm.process.send(signal.SIGTERM)
+        callers.run_until(lambda: all(dialog.bye_received for dialog in callers.dialogs.values()))
+    farm.process.wait()
+
+    async def left() -> list[Snapshot]:
+        async with open_store(f"sqlite:{farm.folder / 'farm.db'}") as store:
+            wall_ms = SystemClock().wall_ms()
+            return [kept for owner in owners for kept in await store.snapshots(owner, wall_ms)]
+
+    assert asyncio.run(left()) == []
 
 
 def test_who_calls_echo_hears_oneself_again_after_its_member_was_killed(

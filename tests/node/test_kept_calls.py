@@ -177,6 +177,15 @@ def test_a_member_that_was_taken_for_dead_changes_nothing_any_more(world: World)
     assert world.keeper.counters.refused == 2
 
 
+def test_what_a_peer_says_need_not_be_utf_8(world: World) -> None:
+    call = kept()
+    view = CallView("id\udcff", "sip:caf\udce9@test", "sip:b", "sip:b")
+    call = msgspec.structs.replace(call, call=msgspec.structs.replace(call.call, view=view))
+    world.keeper.keep(CALL, call)
+    world.flush()
+    assert read_kept(world.stored()["tag-a"], world.clock) == call
+
+
 def test_what_cannot_be_read_is_none() -> None:
     assert read_kept(b"\xc1", VirtualClock()) is None
     assert read_kept(msgspec.msgpack.encode(["echo", "soon"]), VirtualClock()) is None

@@ -8,7 +8,7 @@ import pytest
 from sipfarm.media.plan import LocalMedia, OpenMedia
 from sipfarm.media.sdp import Attribute, parse_sdp
 from sipfarm.pbx.leg import KeptLeg, Leg
-from sipfarm.signaling.session_kept import CSEQ_HEAD_ROOM
+from sipfarm.signaling.session_kept import CSEQ_HEAD_ROOM, Legacy
 from sipfarm.signaling.session_state import State
 from sipfarm.testing.scripted_ua import Ladder
 
@@ -33,9 +33,9 @@ def answered(invited: Invited, offer: bytes) -> Ladder[Leg]:
     return ladder
 
 
-def inherited(dead: Ladder[Leg], by_ms: int = 0) -> Ladder[Leg]:
+def inherited(dead: Ladder[Leg], by_ms: int = 0, takes: int = 1) -> Ladder[Leg]:
     """The same call at its heir, whose clock differs."""
-    leg = Leg.inherited(stored(dead.endpoint).shifted(by_ms), CONTACT, None, MEDIA)
+    leg = Leg.inherited(stored(dead.endpoint).shifted(by_ms), Legacy(CONTACT, None, takes), MEDIA)
     ladder = Ladder(leg, dead.peer)
     ladder.now_ms = dead.now_ms + by_ms
     ladder.note(leg.take_over(ladder.now_ms))
@@ -99,6 +99,17 @@ def test_a_second_heir_goes_on_where_the_first_was(invited: Invited, offer: Offe
     second = inherited(first)
     assert dict(second.last("INVITE").headers)["CSeq"] == f"{2 * CSEQ_HEAD_ROOM + 2} INVITE"
     assert parse_sdp(second.last("INVITE").body).origin.session_version == 2
+
+
+def test_an_heir_of_an_heir_that_kept_nothing_has_head_room_too(
+    invited: Invited, offer: Offer
+) -> None:
+    dead = answered(invited, offer())
+    numbers = [
+        int(dict(inherited(dead, takes=takes).last("INVITE").headers)["CSeq"].split()[0])
+        for takes in (1, 2)
+    ]
+    assert numbers == [CSEQ_HEAD_ROOM + 1, 2 * CSEQ_HEAD_ROOM + 1]
 
 
 @pytest.mark.parametrize("status", [408, 481])

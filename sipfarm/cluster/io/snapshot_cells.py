@@ -61,7 +61,7 @@ def take(before: str, after: str, wall_ms: int) -> Decide[frozenset[str]]:
     def decide(values: Values) -> Verdict[frozenset[str]]:
         found = [living(value, wall_ms) for value in values]
         taken = [
-            msgspec.structs.replace(snapshot, holder=after)
+            msgspec.structs.replace(snapshot, holder=after, takes=snapshot.takes + 1)
             if snapshot is not None and snapshot.holder == before
             else None
             for snapshot in found
