@@ -99,8 +99,8 @@ TEST_CASE("an error for a response is nobody's") {
   Bench bench;
   const std::uint64_t id = bench.ask({});
   bench.respond(id, 404);
-  const std::string answer = bench.take("SIP/2.0 404");
-  refuse(bench, alice, answer);
+  const std::string not_found = bench.take("SIP/2.0 404");
+  refuse(bench, alice, not_found);
   bench.nothing_sent();
   bench.receive(alice, Ask{}.text());
   bench.take("SIP/2.0 404");
