@@ -612,7 +612,9 @@ def apply_register(
 class BindingWriter:
     """A thread that applies register updates to the cells of a SQLite file."""
 
-    def __init__(self, path: str) -> None: ...
+    def __init__(self, path: str, timeout_ms: int) -> None:
+        """`timeout_ms`: how long anybody waits for an update."""
+
     @property
     def error(self) -> str:
         """Why the file cannot be used, "" where it can."""
@@ -621,9 +623,7 @@ class BindingWriter:
     def descriptor(self) -> int:
         """Readable when outcomes can be taken."""
 
-    def submit(
-        self, ticket: int, aor: str, update: bytes, wall_ms: int, timeout_ms: int
-    ) -> None: ...
+    def submit(self, ticket: int, aor: str, update: bytes, wall_ms: int) -> None: ...
     def take(self) -> list[tuple[int, int, bytes | None, str]]:
         """
         (ticket, status, live bindings or None: the update's one contact, error) of each update that
@@ -667,6 +667,66 @@ class RegisterScreen:
 
     def run(self, engine: Engine, out: Output, now_ms: int, wall_ms: int) -> None:
         """Answer those among the events that ask for no more than a challenge; take them out."""
+
+class ExpressLane:
+    """
+    Registers again, without a decision for each, who was registered once (docs/adr/0016).
+
+    It says yes and nothing else; whatever is not plain is passed on.
+    """
+
+    def __init__(
+        self,
+        guard: DigestGuard,
+        writer: BindingWriter,
+        own: OwnAddresses,
+        *,
+        expires_min_s: int,
+        expires_max_s: int,
+        expires_default_s: int,
+        bindings_max: int,
+        headers: Iterable[tuple[str, str]],
+        bound_to_receiver: bool,
+        accounts_max: int,
+        waiting_max: int,
+    ) -> None:
+        """`headers` stand in each 200 between its Contacts and its Date."""
+
+    def admit(
+        self, request: Message, ha1_md5: str, ha1_sha256: str, until_ms: int, age: int
+    ) -> None:
+        """
+        The account that this request has registered may come by here until then, as long as names
+        are of that age.
+        """
+
+    def run(self, engine: Engine, out: Output, now_ms: int, wall_ms: int, age: int) -> None:
+        """Take up those among the events that it can; take them out."""
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when outcomes can be taken."""
+
+    def take(
+        self, engine: Engine, out: Output, now_ms: int, wall_ms: int
+    ) -> tuple[
+        list[tuple[str, bytes]], list[tuple[Message, bytes, int, bytes | None, str]], list[str]
+    ]:
+        """
+        (AOR, stored bindings) of each that is registered and answered; (request, stored update,
+        status, bindings or None, error) of each that is left; the AOR of each that was done when
+        nobody waited for it any more.
+        """
+
+    def next_deadline_ms(self) -> int | None: ...
+    def overdue(self, engine: Engine, now_ms: int) -> list[int]:
+        """The transactions that have waited too long, each told once."""
+
+    @property
+    def waiting(self) -> int:
+        """REGISTERs that wait for the store."""
+
+    def counters(self) -> dict[str, int]: ...
 
 def read_registrant(
     request: Message, own: OwnAddresses

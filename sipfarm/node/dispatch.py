@@ -298,7 +298,7 @@ class Dispatcher:
         try:
             waiting = self._users.bindings.register(update, wall_ms)
         except Exception as error:  # one request fails, no other
-            self._failed(request.transaction, error)
+            self.failed(request.transaction, error)
             return
         if not isinstance(waiting, asyncio.Future):
             self._later(request.transaction, self._registered_later(request, update, waiting))
@@ -315,7 +315,7 @@ class Dispatcher:
         except CapacityError as error:
             self._reply(request.transaction, unavailable(error.retry_after_s))
             return
-        self._registered(request, update, outcome)
+        self.registered(request, update, outcome)
 
     def _told(
         self, request: Message, update: RegisterUpdate, told: "asyncio.Future[RegisterOutcome]"
@@ -324,27 +324,33 @@ class Dispatcher:
         if told.cancelled():
             return
         try:
-            self._registered(request, update, told.result())
+            self.registered(request, update, told.result())
         except Exception as error:  # the store's, or a fault of ours
-            self._failed(request.transaction, error)
+            self.failed(request.transaction, error)
         self._driver.wake()
 
-    def _failed(self, transaction: int, error: Exception) -> None:
+    def failed(self, transaction: int, error: Exception) -> None:
+        """The store has not done it."""
         if isinstance(error, CapacityError):
             self._reply(transaction, unavailable(error.retry_after_s))
         else:
             self._log.error("request_failed", exc_info=error)
             self._reply(transaction, Reply(500))
 
-    def _registered(
+    def registered(
         self, request: Message, update: RegisterUpdate, outcome: RegisterOutcome
     ) -> None:
+        """The store has answered."""
         times = (self._clock.now_ms(), self._clock.wall_ms())
         reply = self._users.registration.answer(request, update, outcome, times)
         if outcome.status == "applied":
-            self._binding_changed(update.aor)
-            self.bindings_changed(update.aor)
+            self.bound(update.aor)
         self._users.forwarding.reply(request.transaction, reply, times[0])
+
+    def bound(self, aor: str) -> None:
+        """A phone has registered here."""
+        self._binding_changed(aor)
+        self.bindings_changed(aor)
 
     def _flow_mark(self, request: Message) -> str:
         hop = request.hop

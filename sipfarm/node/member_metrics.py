@@ -11,7 +11,7 @@ from sipfarm.base.metrics import Metrics
 from sipfarm.cluster.io.farm import Farm
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import MediaPlane
-from sipfarm.native import Engine, build_info
+from sipfarm.native import Engine, ExpressLane, build_info
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.inheritance import Inheritance
 from sipfarm.node.kept_calls import CallKeeper
@@ -45,6 +45,15 @@ ENGINE_GAUGES: Final = (
     ("directory", "entries of the directory of Call-IDs"),
     ("waiting", "packets that wait for a claim"),
 )
+EXPRESS_COUNTERS: Final = (
+    ("registered", "REGISTERs answered without a decision"),
+    ("left", "REGISTERs written without a decision, and left to be answered"),
+    ("crowded", "REGISTERs decided on because too many waited for the store"),
+)
+EXPRESS_GAUGES: Final = (
+    ("admitted", "accounts whose REGISTERs need no decision"),
+    ("waiting", "REGISTERs in the express lane that wait for the store"),
+)
 PLANE_COUNTERS: Final = (
     ("packets_relayed", "RTP and RTCP packets relayed"),
     ("bytes_relayed", "bytes of RTP and RTCP relayed"),
@@ -65,6 +74,11 @@ class Load(Protocol):
     def loop_lag_ms(self) -> float: ...
     @property
     def cpu_s(self) -> float: ...
+
+
+class Deciders(Protocol):
+    @property
+    def lane(self) -> ExpressLane | None: ...
 
 
 class Duty(Protocol):
@@ -98,6 +112,8 @@ class Measured(Protocol):
     def view(self) -> View: ...
     @property
     def duty(self) -> Duty: ...
+    @property
+    def deciders(self) -> Deciders: ...
 
 
 def member_metrics(member: Measured, load: Load) -> Metrics:
@@ -116,6 +132,9 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         ("fault",),
         lambda: _by_label(member.engine.counters()["faults"]),
     )
+    lane = member.deciders.lane
+    if lane is not None:
+        _read_all(metrics, "sipfarm_express_", EXPRESS_COUNTERS, EXPRESS_GAUGES, lane.counters)
     totals = member.plane.plane.totals
     _read_all(metrics, "sipfarm_media_", PLANE_COUNTERS, PLANE_GAUGES, totals)
     pool = member.plane.pool

@@ -8,7 +8,7 @@ from sipfarm.base.net import Listen
 from sipfarm.base.secrets import FarmKeys, farm_keys
 from sipfarm.cluster.io.store import Store
 from sipfarm.config import Config
-from sipfarm.native import NameAddr, OwnAddresses, Uri
+from sipfarm.native import ExpressLane, NameAddr, OwnAddresses, Uri
 from sipfarm.node.forwarding import Forwarding
 from sipfarm.node.inheritance import Inheritance
 from sipfarm.node.task_calls import TaskCalls
@@ -38,6 +38,8 @@ class Deciders(msgspec.Struct, frozen=True):
     router: Router
     tenants: Tenants
     locations: Locations
+    lane: ExpressLane | None
+    """Where the store writes bindings by a native thread."""
 
 
 class Users(msgspec.Struct, frozen=True):
@@ -79,6 +81,11 @@ def deciders(
     )
     trusted = TrustedSources(tuple([str(network) for network in config.sip.trusted]))
     registrar = Registrar(RegistrarSettings(), own)
+    writer = store.binding_writer
+    lane = None
+    if writer is not None:
+        bound_to_receiver = config.sip.reply_via == "receiver"
+        lane = registrar.express_lane(digest.guard, writer, bound_to_receiver=bound_to_receiver)
     parts = RoutingParts(
         tenants=tenants,
         locations=locations,
@@ -89,10 +96,11 @@ def deciders(
         settings=PolicySettings(tasks=frozenset(TASKS), media=config.media.mode),
     )
     return Deciders(
-        Registration(registrar, digest, trusted, (tenants, locations), own),
+        Registration(registrar, digest, trusted, (tenants, locations), own, lane),
         Router(parts, load_policy(config.sip.routing)),
         tenants,
         locations,
+        lane,
     )
 
 

@@ -61,6 +61,16 @@ class LookupCache(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    @property
+    def age(self) -> int:
+        """How often everything was put in doubt; what is of an earlier age must be asked again."""
+        return self._age
+
+    def until_ms(self, key: K, now_ms: int) -> int:
+        """How long the answer at hand is good; 0 where there is none."""
+        entry = self._entries.get(key)
+        return 0 if entry is None or entry[1] <= now_ms or entry[2] != self._age else entry[1]
+
     def recall(self, key: K) -> V | Unknown:
         """The last answer, however old: for when the source is away."""
         entry = self._entries.get(key)

@@ -13,16 +13,24 @@ from sipfarm.base.limits import (
     PATH_PER_BINDING_MAX,
 )
 from sipfarm.base.records import Binding, RegisterOutcome, RegisterUpdate, Removal
-from sipfarm.native import Message, OwnAddresses, read_contacts
+from sipfarm.native import (
+    BindingWriter,
+    DigestGuard,
+    ExpressLane,
+    Message,
+    OwnAddresses,
+    read_contacts,
+)
 from sipfarm.signaling.headers import Q_MAX, format_date, format_q, quoted
 from sipfarm.signaling.lookups import Lookups
 from sipfarm.signaling.reply import Reply
 
 SUPPORTED: Final = ("path", "outbound")
-_SUPPORTED_HEADER: Final = ("Supported", ", ".join(SUPPORTED))
 REG_ID_MAX: Final = 2**31 - 1  # RFC 5626 §4.2
 USER_AGENT_CHARS_MAX: Final = 128
 INSTANCE_CHARS_MAX: Final = 256
+EXPRESS_ACCOUNTS_MAX: Final = 65_536  # as many as `CacheSettings` keeps of
+EXPRESS_WAITING_MAX: Final = 16_384  # for the store; more are decided on one by one
 
 
 ContactFacts = tuple[int, str, str, str, bool, int, int, str, int, bool]
@@ -84,13 +92,35 @@ class Registrar:
     def __init__(self, settings: RegistrarSettings, own: OwnAddresses) -> None:
         self._settings = settings
         self._own = own
-        self._service_route = [("Service-Route", hop) for hop in settings.service_route]
+        self._fixed_headers = [
+            *[("Service-Route", hop) for hop in settings.service_route],
+            ("Supported", ", ".join(SUPPORTED)),
+        ]
         self._outbound_headers = (
             ("Require", "outbound"),
             ("Flow-Timer", str(settings.flow_timer_s)),
         )
         self._date_s = -1  # the second that `_date` is the text of
         self._date = ""
+
+    def express_lane(
+        self, guard: DigestGuard, writer: BindingWriter, *, bound_to_receiver: bool
+    ) -> ExpressLane:
+        """A lane that grants and answers as this registrar does."""
+        settings = self._settings
+        return ExpressLane(
+            guard,
+            writer,
+            self._own,
+            expires_min_s=settings.expires_min_s,
+            expires_max_s=settings.expires_max_s,
+            expires_default_s=settings.expires_default_s,
+            bindings_max=settings.bindings_max,
+            headers=self._fixed_headers,
+            bound_to_receiver=bound_to_receiver,
+            accounts_max=EXPRESS_ACCOUNTS_MAX,
+            waiting_max=EXPRESS_WAITING_MAX,
+        )
 
     def register(
         self, request: Message, aor: str, flow_mark: str, lookups: Lookups
@@ -217,8 +247,7 @@ class Registrar:
         path = request.values("Path")
         if path:
             headers += [("Path", hop) for hop in path[:PATH_PER_BINDING_MAX]]
-        headers += self._service_route
-        headers.append(_SUPPORTED_HEADER)
+        headers += self._fixed_headers
         for contact in update.contacts:
             if contact.reg_id:
                 headers += self._outbound_headers

@@ -6,6 +6,7 @@ from typing import Final
 from sipfarm.base.records import Account, Application, RegisterOutcome, RegisterUpdate
 from sipfarm.native import (
     Engine,
+    ExpressLane,
     Message,
     Output,
     OwnAddresses,
@@ -38,21 +39,26 @@ class Registration:
         trusted: TrustedSources,
         records: tuple[Tenants, Locations],
         own: OwnAddresses,
+        lane: ExpressLane | None = None,
     ) -> None:
+        """`lane` takes up REGISTERs of accounts that have registered here before."""
         self._registrar = registrar
         self._digest = digest
         self._trusted = trusted
         self._tenants, self._locations = records
         self._own = own
         self._screen = RegisterScreen(digest.guard, own)
+        self._lane = lane
 
     def screen(self, engine: Engine, out: Output, now_ms: int, wall_ms: int) -> None:
-        """Challenge, without a decision for each, the REGISTERs that a challenge is all for.
+        """Take up, without a decision for each, the REGISTERs whose like was decided on.
 
-        A domain for which it was decided is screened for a moment. Not where some sources are
-        trusted.
+        A domain's are challenged for a moment once it was decided for one; those of an account are
+        done as long as what is known of it is good. Not where some sources are trusted.
         """
         self._screen.run(engine, out, now_ms, wall_ms)
+        if self._lane is not None:
+            self._lane.run(engine, out, now_ms, wall_ms, self._tenants.age)
 
     def receive(
         self, request: Message, flow_mark: str, times: tuple[int, int]
@@ -119,10 +125,21 @@ class Registration:
             return Judged(challenge, Standing.REFUSED if refused else _UNPROVEN)
         if user == registrant.name:
             update = self._registrar.register(request, aor_of(registrant), flow_mark, lookups)
+            if isinstance(update, RegisterUpdate):
+                self._admit(request, registrant, lookups.now_ms)
             return Judged(update, _PROVEN)
         return Judged(
             self._enrol(request, (domain.name, user), registrant, flow_mark, lookups), _PROVEN
         )
+
+    def _admit(self, request: Message, account: Account, now_ms: int) -> None:
+        """Let the account's next REGISTERs take the express lane."""
+        if self._lane is None or not self._trusted.is_empty:
+            return
+        until_ms = self._tenants.until_ms(account.domain, account.name, now_ms)
+        if until_ms:
+            age = self._tenants.age
+            self._lane.admit(request, account.ha1_md5, account.ha1_sha256, until_ms, age)
 
     def _enrol(
         self,

@@ -27,6 +27,16 @@ class Tenants:
         """Whom a user part stands for: an account or application by name, alias or number."""
         return self._addressees.peek((domain, user), now_ms)
 
+    @property
+    def age(self) -> int:
+        """What was known of names at another age must be asked again."""
+        return self._addressees.age
+
+    def until_ms(self, domain: str, user: str, now_ms: int) -> int:
+        """How long is good what is known of a user part and its domain; 0 where that is nothing."""
+        of_domain = self._domains.until_ms(domain, now_ms)
+        return min(of_domain, self._addressees.until_ms((domain, user), now_ms))
+
     async def fetch_domain(self, name: str, now_ms: int) -> Domain | None:
         """A domain of the farm, from the store; while it is away from a member that knows it."""
 

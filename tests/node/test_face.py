@@ -143,6 +143,7 @@ class Fake:
         self.keeper: Any = SimpleNamespace(counters=KeeperCounters())
         self.inheritance: Any = SimpleNamespace(counters=InheritanceCounters())
         self.streams: Any = SimpleNamespace(count=4)
+        self.deciders: Any = SimpleNamespace(lane=None)
         self.forwarding: Any = SimpleNamespace(reconnections=Reconnections(ReconnectionSettings()))
         self.farm: Any = SimpleNamespace(
             counters=FarmCounters(rejoins=1), bus=SimpleNamespace(counters=LinkCounters(writes=8))

@@ -31,6 +31,7 @@ from sipfarm.cluster.io.cells import (
     Verdict,
 )
 from sipfarm.cluster.io.snapshot_cells import SNAPSHOT
+from sipfarm.native import BindingWriter
 
 REGISTRATION: Final = "registration"  # scope: the AOR
 DOMAIN_NAME: Final = "domain_name"  # scope: FARM, name: the domain; it stays when that goes
@@ -68,13 +69,21 @@ class LateRegisters:
 
 class CellStore:
     """Implements Store over any Cells. Bindings are cells too; `register` says who changes them,
-    and tells `late` of what it has given up.
+    and tells `late` of what it has given up. `binding_writer` is there where that is a native
+    thread.
     """
 
-    def __init__(self, cells: Cells, register: Register, late: LateRegisters) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        register: Register,
+        late: LateRegisters,
+        binding_writer: BindingWriter | None = None,
+    ) -> None:
         self._cells = cells
         self._register = register
         self.tell_late = late.tell
+        self.binding_writer: Final = binding_writer
 
     # --- bindings
 

@@ -91,10 +91,9 @@ class SqliteBindings:
     """Register updates of a file whose schema is there."""
 
     def __init__(self, path: str, timeout_s: float, late: Callable[[str], None]) -> None:
-        self._writer = BindingWriter(path)
-        self._timeout_ms = int(timeout_s * 1_000)
+        self.writer = BindingWriter(path, int(timeout_s * 1_000))
         self._waiting: _Waiting[RegisterUpdate, RegisterOutcome] = _Waiting(
-            self._writer, path, timeout_s, self._resolve, lambda update: late(update.aor)
+            self.writer, path, timeout_s, self._resolve, lambda update: late(update.aor)
         )
         self.close = self._waiting.close
 
@@ -108,11 +107,11 @@ class SqliteBindings:
             raise UsageError("a register update is not Unicode") from error
         ticket, future = self._waiting.enter(update)
         if ticket:
-            self._writer.submit(ticket, update.aor, value, wall_ms, self._timeout_ms)
+            self.writer.submit(ticket, update.aor, value, wall_ms)
         return future
 
     def _resolve(self) -> None:
-        for ticket, status, bindings, error in self._writer.take():
+        for ticket, status, bindings, error in self.writer.take():
             waiting = self._waiting.leave(ticket, error)
             if waiting is None:
                 continue

@@ -28,6 +28,7 @@ from sipfarm.cluster.domain_contents import NameConflict, NoDomain, PasswordNeed
 from sipfarm.cluster.io.cell_store import CellStore, LateRegisters
 from sipfarm.cluster.io.cells import StoreError, StoreUnavailable
 from sipfarm.cluster.registry import LastWithRole
+from sipfarm.native import BindingWriter
 
 __all__ = [
     "Bindings",
@@ -51,6 +52,11 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster", "redis+senti
 
 class Bindings(Protocol):
     """Addresses-of-record and where they are reached."""
+
+    @property
+    def binding_writer(self) -> BindingWriter | None:
+        """The thread that does `register`, where it is a native one."""
+        ...
 
     def register(self, update: RegisterUpdate, wall_ms: int) -> Awaitable[RegisterOutcome]:
         """Apply a REGISTER atomically; it is durable when this returns (RFC 3261 §10.3)."""
@@ -256,7 +262,7 @@ async def open_store(
             open_sqlite(path, timeout_s=timeout_s) as cells,
             open_bindings(path, timeout_s=timeout_s, late=late) as bindings,
         ):
-            yield CellStore(cells, bindings.register, late)
+            yield CellStore(cells, bindings.register, late, bindings.writer)
     elif scheme in REDIS_SCHEMES:
         from sipfarm.cluster.io.store_redis import RedisBindings, open_redis
 

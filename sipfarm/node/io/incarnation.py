@@ -26,9 +26,10 @@ from sipfarm.cluster.placement import PlacementSettings, score
 from sipfarm.cluster.wire import Invalidate
 from sipfarm.config import Config
 from sipfarm.media.io.native_plane import OWN_STREAMS_BEGIN, MediaPlane, PlaneEvent
-from sipfarm.native import Event, Output
+from sipfarm.native import Event, ExpressLane, Output
 from sipfarm.node.dispatch import Dispatcher
 from sipfarm.node.engine_plan import engine_of, stream_settings
+from sipfarm.node.express import Express
 from sipfarm.node.face import Face
 from sipfarm.node.forwarding import Forwarding, locals_of
 from sipfarm.node.inheritance import Inheritance, InheritanceParts
@@ -196,6 +197,8 @@ class Incarnation:
         )
         self.store.tell_late(self._registered_late)
         stack.callback(self.store.tell_late, _nobody)
+        if self.deciders.lane is not None:
+            self._open_lane(self.deciders.lane, stack)
         self._is_built = True
         self.driver.add_deadlines(self.forwarding.next_deadline_ms, self.forwarding.expire)
         self.driver.add_deadlines(self.task_calls.next_deadline_ms, self.task_calls.expire)
@@ -381,6 +384,14 @@ class Incarnation:
             TASKS,
             self.inheritance,
         )
+
+    def _open_lane(self, lane: ExpressLane, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        parts = (self.deciders.locations, self.dispatcher, self.driver, self.clock)
+        express = Express(lane, *parts, self._registered_late)
+        loop.add_reader(lane.descriptor, express.resolve)
+        stack.callback(loop.remove_reader, lane.descriptor)
+        self.driver.add_deadlines(express.next_deadline_ms, express.expire)
 
     def _screen(self, out: Output) -> None:
         times = (self.driver.now_ms(), self.clock.wall_ms())

@@ -7,6 +7,7 @@
 
 #include "net/hop.hpp"
 #include "sip/message_pool.hpp"
+#include "store/registration.hpp"
 
 namespace sipfarm::bind {
 
@@ -50,6 +51,9 @@ inline std::string to_text(nb::handle text) {
 /// Header fields from (name, value) pairs, one line each; a value with a line break raises ValueError.
 void append_header_lines(std::string& out, nb::handle pairs);
 
+/// The live bindings after an update; None where they are its one contact.
+nb::object bindings_of(const store::Registered& registered);
+
 void bind_message(nb::module_& module);
 void bind_digest(nb::module_& module);
 void bind_net(nb::module_& module);
@@ -57,5 +61,6 @@ void bind_media(nb::module_& module);
 void bind_engine(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_register(nb::module_& module);
+void bind_express(nb::module_& module);
 
 }  // namespace sipfarm::bind

@@ -19,6 +19,7 @@ NB_MODULE(_native, module) {
   bind_engine(module);
   bind_store(module);
   bind_register(module);
+  bind_express(module);
 }
 
 }  // namespace sipfarm::bind

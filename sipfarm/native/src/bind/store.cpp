@@ -1,6 +1,5 @@
 #include <nanobind/stl/string.h>
 
-#include <chrono>
 #include <utility>
 
 #include "bind/bind.hpp"
@@ -22,10 +21,6 @@ nb::object value_of(const Registered& registered) {
   return registered.changed ? nb::object(to_bytes(registered.value)) : nb::object(nb::none());
 }
 
-nb::object bindings_of(const Registered& registered) {
-  return registered.as_asked ? nb::object(nb::none()) : nb::object(to_bytes(registered.bindings));
-}
-
 nb::tuple apply_register(nb::handle stored, nb::bytes update, std::int64_t wall_ms) {
   std::string_view value;
   if (!stored.is_none()) value = {PyBytes_AsString(stored.ptr()), static_cast<std::size_t>(PyBytes_Size(stored.ptr()))};
@@ -33,15 +28,15 @@ nb::tuple apply_register(nb::handle stored, nb::bytes update, std::int64_t wall_
   return nb::make_tuple(static_cast<int>(done.status), bindings_of(done), value_of(done), done.dead_at_wall_ms);
 }
 
-void submit(BindingWriter& writer, std::uint64_t ticket, nb::str aor, nb::bytes update, std::int64_t wall_ms, std::int64_t timeout_ms) {
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch());
-  writer.submit({ticket, to_text(aor), {update.c_str(), update.size()}, wall_ms, now.count() + timeout_ms});
+void submit(BindingWriter& writer, std::uint64_t ticket, nb::str aor, nb::bytes update, std::int64_t wall_ms) {
+  const std::int64_t until_ms = store::monotonic_ms() + writer.timeout_ms();
+  writer.submit({ticket, to_text(aor), {update.c_str(), update.size()}, wall_ms, until_ms});
 }
 
 nb::list take(BindingWriter& writer) {
   nb::list out;
   for (const BindingOutcome& outcome : writer.take()) {
-    out.append(nb::make_tuple(outcome.ticket, static_cast<int>(outcome.registered.status), bindings_of(outcome.registered),
+    out.append(nb::make_tuple(outcome.asked.ticket, static_cast<int>(outcome.registered.status), bindings_of(outcome.registered),
                               to_str(outcome.error)));
   }
   return out;
@@ -65,14 +60,18 @@ nb::list take_values(CellReader& reader) {
 
 }  // namespace
 
+nb::object bindings_of(const Registered& registered) {
+  return registered.as_asked ? nb::object(nb::none()) : nb::object(to_bytes(registered.bindings));
+}
+
 void bind_store(nb::module_& module) {
   module.def("apply_register", &apply_register, nb::arg("stored").none(), nb::arg("update"), nb::arg("wall_ms"),
              "(status, live bindings or None: the update's one contact, new value or None: unchanged, when that is dead).");
   nb::class_<BindingWriter>(module, "BindingWriter", "A thread that applies register updates to the cells of a SQLite file.")
-      .def(nb::init<const std::string&>(), nb::arg("path"))
+      .def(nb::init<const std::string&, std::int64_t>(), nb::arg("path"), nb::arg("timeout_ms"))
       .def_prop_ro("error", [](const BindingWriter& self) { return to_str(self.error()); }, "Why the file cannot be used, \"\" where it can.")
       .def_prop_ro("descriptor", &BindingWriter::descriptor, "Readable when outcomes can be taken.")
-      .def("submit", &submit, nb::arg("ticket"), nb::arg("aor"), nb::arg("update"), nb::arg("wall_ms"), nb::arg("timeout_ms"))
+      .def("submit", &submit, nb::arg("ticket"), nb::arg("aor"), nb::arg("update"), nb::arg("wall_ms"))
       .def("take", &take, "(ticket, status, live bindings or None: the update's one contact, error) of each update that is done.")
       .def("close", &BindingWriter::close, nb::call_guard<nb::gil_scoped_release>(), "Finish what was submitted, and end the thread.");
   nb::class_<CellReader>(module, "CellReader", "A thread that reads cells of a SQLite file.")

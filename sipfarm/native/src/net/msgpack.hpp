@@ -7,7 +7,8 @@
 
 namespace sipfarm::net {
 
-/// Writes the few msgpack types that bus frames are made of (msgpack specification, formats array, uint and bin).
+/// Writes the few msgpack types that bus frames and stored records are made of (msgpack specification, formats array, uint, str, bool and bin),
+/// each in its shortest form.
 class MsgpackWriter {
  public:
   explicit MsgpackWriter(std::string& out) noexcept : out_{out} {}
@@ -20,6 +21,19 @@ class MsgpackWriter {
     if (value <= 0xffff'ffff) return tagged(0xce, value, 4);
     tagged(0xcf, value, 8);
   }
+  void str(std::string_view text) {
+    if (text.size() < 32) {
+      put(0xa0 | text.size(), 1);
+    } else if (text.size() <= 0xff) {
+      tagged(0xd9, text.size(), 1);
+    } else if (text.size() <= 0xffff) {
+      tagged(0xda, text.size(), 2);
+    } else {
+      tagged(0xdb, text.size(), 4);
+    }
+    out_ += text;
+  }
+  void boolean(bool value) { put(value ? 0xc3 : 0xc2, 1); }
   void bin(std::string_view bytes) {
     if (bytes.size() <= 0xff) {
       tagged(0xc4, bytes.size(), 1);

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "net/hop.hpp"
@@ -114,6 +117,14 @@ struct Output {
     if (!tracing) return;
     packets[record].fate = fate;
     if (fate.what == Fate::What::waits) packets.erase(packets.begin() + static_cast<std::ptrdiff_t>(record));
+  }
+  /// Takes those events out for which `settle` answers true; what it adds meanwhile stands behind the others.
+  template <typename Settle>
+  void settle_events(Settle settle) {
+    std::vector<Event> left = std::exchange(events, {});
+    std::erase_if(left, settle);
+    std::move(events.begin(), events.end(), std::back_inserter(left));
+    events = std::move(left);
   }
   void frame(std::uint16_t member, std::string_view bytes) {
     const auto begin = static_cast<std::uint32_t>(arena.size());

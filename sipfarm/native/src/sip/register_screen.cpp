@@ -1,6 +1,5 @@
 #include "sip/register_screen.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "sip/register_request.hpp"
@@ -14,9 +13,7 @@ void RegisterScreen::admit(std::string domain, std::int64_t until_ms) {
 
 void RegisterScreen::run(Engine& engine, Output& out, std::int64_t now_ms, std::int64_t wall_ms) {
   if (domains_.empty()) return;
-  std::vector<Event> left;
-  std::swap(left, out.events);
-  const auto is_answered = [&](const Event& event) {
+  out.settle_events([&](const Event& event) {
     const std::string realm = realm_for(event, now_ms);
     if (realm.empty()) return false;
     lines_.clear();
@@ -27,13 +24,7 @@ void RegisterScreen::run(Engine& engine, Output& out, std::int64_t now_ms, std::
     }
     engine.answer_statelessly(event.id, {401, {}, lines_, {}, {}}, now_ms, out);
     return true;
-  };
-  std::erase_if(left, is_answered);
-  if (out.events.empty()) {
-    out.events = std::move(left);
-  } else {
-    std::move(left.begin(), left.end(), std::back_inserter(out.events));
-  }
+  });
 }
 
 std::string RegisterScreen::realm_for(const Event& event, std::int64_t now_ms) const {

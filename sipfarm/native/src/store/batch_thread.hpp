@@ -1,59 +1,47 @@
 #pragma once
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "store/outbox.hpp"
+
 namespace sipfarm::store {
 
 /// A thread that performs what piled up while it was busy as one batch. It needs no interpreter, so it neither waits for a busy event loop nor stops
-/// one; the loop learns by a descriptor that outcomes can be taken.
+/// one. What becomes of an operation is put into the outbox of who submitted it.
 template <typename Operation, typename Outcome>
 class BatchThread {
  public:
-  using Perform = std::function<std::vector<Outcome>(const std::vector<Operation>&)>;
+  /// One outcome for each operation, in their order.
+  using Perform = std::function<std::vector<Outcome>(std::vector<Operation>)>;
+  using Box = std::shared_ptr<Outbox<Outcome>>;
 
   BatchThread() = default;
-  ~BatchThread() {
-    close();
-    if (event_ >= 0) ::close(event_);
-  }
+  ~BatchThread() { close(); }
   BatchThread(const BatchThread&) = delete;
   BatchThread& operator=(const BatchThread&) = delete;
 
   void start(Perform perform) {
     perform_ = std::move(perform);
-    event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     thread_ = std::thread{[this] { work(); }};
   }
 
-  /// Readable when outcomes can be taken.
-  int descriptor() const noexcept { return event_; }
-
-  void submit(Operation operation) {
+  void submit(Operation operation, const Box& outbox) {
     bool wake = false;
     {
       const std::lock_guard lock{mutex_};
-      submitted_.push_back(std::move(operation));
+      submitted_.operations.push_back(std::move(operation));
+      submitted_.outboxes.push_back(outbox);
       wake = waiting_;
     }
     if (wake) wake_.notify_one();
-  }
-
-  std::vector<Outcome> take() {
-    std::uint64_t count = 0;
-    static_cast<void>(!::read(event_, &count, sizeof count));  // nothing to read: nothing was told since
-    const std::lock_guard lock{mutex_};
-    return std::exchange(outcomes_, {});
   }
 
   /// Finishes what was submitted, and ends the thread.
@@ -72,47 +60,54 @@ class BatchThread {
   static constexpr std::size_t batch_max = 1'024;
   static constexpr auto gather = std::chrono::milliseconds{5};  // batches that follow each other closely are made one: each has its price
 
+  struct Batch {
+    std::vector<Operation> operations;
+    std::vector<Box> outboxes;  // of the operations, in their order
+  };
+
   void work() {
     auto ended = Clock::time_point{};
     while (true) {
       {
         std::unique_lock lock{mutex_};
         waiting_ = true;
-        wake_.wait(lock, [this] { return closing_ || !submitted_.empty(); });
+        wake_.wait(lock, [this] { return closing_ || !submitted_.operations.empty(); });
         waiting_ = false;
-        if (submitted_.empty()) return;
+        if (submitted_.operations.empty()) return;
       }
       if (Clock::now() - ended < gather) std::this_thread::sleep_for(gather);
-      tell(perform_(next_batch()));
+      Batch batch = next_batch();
+      tell(perform_(std::move(batch.operations)), batch.outboxes);
       ended = Clock::now();
     }
   }
 
-  std::vector<Operation> next_batch() {
+  Batch next_batch() {
     const std::lock_guard lock{mutex_};
-    if (submitted_.size() <= batch_max) return std::exchange(submitted_, {});
-    const auto end = submitted_.begin() + batch_max;
-    std::vector<Operation> batch{std::make_move_iterator(submitted_.begin()), std::make_move_iterator(end)};
-    submitted_.erase(submitted_.begin(), end);
-    return batch;
+    if (submitted_.operations.size() <= batch_max) return std::exchange(submitted_, {});
+    return {first_of(submitted_.operations), first_of(submitted_.outboxes)};
+  }
+  template <typename Value>
+  static std::vector<Value> first_of(std::vector<Value>& values) {
+    const auto end = values.begin() + batch_max;
+    std::vector<Value> first{std::make_move_iterator(values.begin()), std::make_move_iterator(end)};
+    values.erase(values.begin(), end);
+    return first;
   }
 
-  void tell(std::vector<Outcome> outcomes) {
-    {
-      const std::lock_guard lock{mutex_};
-      std::move(outcomes.begin(), outcomes.end(), std::back_inserter(outcomes_));
+  static void tell(std::vector<Outcome> outcomes, const std::vector<Box>& outboxes) {
+    for (std::size_t begin = 0, end = 0; begin < outcomes.size(); begin = end) {
+      while (end < outcomes.size() && outboxes[end] == outboxes[begin]) ++end;
+      const auto at = [&](std::size_t index) { return outcomes.begin() + static_cast<std::ptrdiff_t>(index); };
+      outboxes[begin]->put(at(begin), at(end));
     }
-    const std::uint64_t one = 1;
-    static_cast<void>(!::write(event_, &one, sizeof one));  // full: it is readable already
   }
 
   Perform perform_;
-  int event_ = -1;
 
   std::mutex mutex_;  // of the following
   std::condition_variable wake_;
-  std::vector<Operation> submitted_;
-  std::vector<Outcome> outcomes_;
+  Batch submitted_;
   bool waiting_ = false;  // the thread, for something to do
   bool closing_ = false;
 

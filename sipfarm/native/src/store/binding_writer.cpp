@@ -17,46 +17,45 @@ constexpr std::string_view put_sql =
     "INSERT INTO cell (noun, scope, name, value, dead_at_wall_ms) VALUES ('registration', ?1, '', ?2, ?3) "
     "ON CONFLICT (noun, scope, name) DO UPDATE SET value = excluded.value, dead_at_wall_ms = excluded.dead_at_wall_ms";
 
-std::int64_t now_ms() noexcept {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now().time_since_epoch()).count();
-}
-
-std::vector<BindingOutcome> all_failed(const std::vector<BindingUpdate>& batch, const std::string& error) {
-  std::vector<BindingOutcome> out;
-  out.reserve(batch.size());
-  for (const BindingUpdate& update : batch) out.push_back({update.ticket, {}, error});
-  return out;
+void fail(std::vector<BindingOutcome>& outcomes, const std::string& error) {
+  for (BindingOutcome& outcome : outcomes) {
+    outcome.registered = {};
+    outcome.error = error;
+  }
 }
 
 }  // namespace
 
-BindingWriter::BindingWriter(const std::string& path) {
+std::int64_t monotonic_ms() noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+BindingWriter::BindingWriter(const std::string& path, std::int64_t timeout_ms) : timeout_ms_{timeout_ms} {
   error_ = open(path, SQLITE_OPEN_READWRITE, database_);
   if (error_.empty()) {
     error_ = prepare(database_, {{select_, select_sql}, {put_, put_sql}, {begin_, "BEGIN IMMEDIATE"}, {commit_, "COMMIT"}, {rollback_, "ROLLBACK"}});
   }
-  if (error_.empty()) thread_.start([this](const std::vector<BindingUpdate>& batch) { return perform(batch); });
+  if (error_.empty()) thread_.start([this](std::vector<BindingUpdate> batch) { return perform(std::move(batch)); });
 }
 
-std::vector<BindingOutcome> BindingWriter::perform(const std::vector<BindingUpdate>& batch) {
-  if (begin() != SQLITE_DONE) return all_failed(batch, sqlite3_errmsg(database_.get()));
-  const std::int64_t begun_ms = now_ms();
+std::vector<BindingOutcome> BindingWriter::perform(std::vector<BindingUpdate> batch) {
   std::vector<BindingOutcome> outcomes;
   outcomes.reserve(batch.size());
-  bool done = true;
-  for (const BindingUpdate& update : batch) {
-    BindingOutcome& outcome = outcomes.emplace_back(BindingOutcome{update.ticket, {}, {}});
-    if (update.until_ms <= begun_ms) {
+  for (BindingUpdate& update : batch) outcomes.push_back({std::move(update), {}, {}});
+  bool done = begin() == SQLITE_DONE;
+  const std::int64_t begun_ms = monotonic_ms();
+  for (BindingOutcome& outcome : outcomes) {
+    if (!done) break;
+    if (outcome.asked.until_ms <= begun_ms) {
       outcome.error = "no answer in time";
-    } else if (!apply(update, outcome)) {
-      done = false;
-      break;
+    } else {
+      done = apply(outcome);
     }
   }
   if (done && commit_.run() == SQLITE_DONE) return outcomes;
-  const std::string error = sqlite3_errmsg(database_.get());
+  fail(outcomes, sqlite3_errmsg(database_.get()));
   if (sqlite3_get_autocommit(database_.get()) == 0) rollback_.run();
-  return all_failed(batch, error);
+  return outcomes;
 }
 
 /// Takes the write lock as soon as no other member has it.
@@ -69,7 +68,8 @@ int BindingWriter::begin() {
   }
 }
 
-bool BindingWriter::apply(const BindingUpdate& update, BindingOutcome& outcome) {
+bool BindingWriter::apply(BindingOutcome& outcome) {
+  const BindingUpdate& update = outcome.asked;
   select_.text(1, update.aor);
   const int found = select_.step();
   if (found != SQLITE_ROW && found != SQLITE_DONE) {

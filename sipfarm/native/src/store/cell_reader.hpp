@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,9 +37,9 @@ class CellReader {
 
   /// Why the file cannot be used, "" where it can.
   const std::string& error() const noexcept { return error_; }
-  int descriptor() const noexcept { return thread_.descriptor(); }
-  void submit(CellRead read) { thread_.submit(std::move(read)); }
-  std::vector<CellValues> take() { return thread_.take(); }
+  int descriptor() const noexcept { return outbox_->descriptor(); }
+  void submit(CellRead read) { thread_.submit(std::move(read), outbox_); }
+  std::vector<CellValues> take() { return outbox_->take(); }
   void close() { thread_.close(); }
 
  private:
@@ -48,6 +49,7 @@ class CellReader {
   Database database_;
   Statement begin_, select_, commit_;
   std::string error_;
+  std::shared_ptr<Outbox<CellValues>> outbox_ = std::make_shared<Outbox<CellValues>>();
   BatchThread<CellRead, CellValues> thread_;  // last: it ends before what it works with
 };
 
