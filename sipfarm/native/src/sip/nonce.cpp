@@ -51,6 +51,15 @@ void put(std::uint8_t* at, std::uint64_t number, int count) noexcept {
   for (int shift = (count - 1) * 8; shift >= 0; shift -= 8) *at++ = static_cast<std::uint8_t>(number >> shift);
 }
 
+std::uint64_t hash_of(const NonceStamp& stamp) noexcept {
+  std::uint64_t head = 0;
+  std::uint32_t tail = 0;
+  std::memcpy(&head, stamp.data(), sizeof head);
+  std::memcpy(&tail, stamp.data() + sizeof head, sizeof tail);
+  const std::uint64_t mixed = (head ^ std::uint64_t{tail} * 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
+  return mixed ^ (mixed >> 33);
+}
+
 }  // namespace
 
 std::int64_t issued_wall_ms(const NonceStamp& stamp) noexcept {
@@ -108,51 +117,49 @@ NonceMint::Mac NonceMint::mac(const Key& key, const NonceStamp& stamp, const net
   return out;
 }
 
-std::size_t NonceCounts::StampHash::operator()(const NonceStamp& stamp) const noexcept {
-  std::uint64_t head = 0;
-  std::uint32_t tail = 0;
-  std::memcpy(&head, stamp.data(), sizeof head);
-  std::memcpy(&tail, stamp.data() + sizeof head, sizeof tail);
-  const std::uint64_t mixed = (head ^ std::uint64_t{tail} * 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
-  return static_cast<std::size_t>(mixed ^ (mixed >> 33));
+NonceUse NonceCounts::judge(const NonceStamp& stamp, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms) {
+  const std::uint64_t key = hash_of(stamp);
+  if (const std::uint64_t number = numbers_.find(key); number != 0) {
+    Nonce& known = nonces_[static_cast<std::size_t>(number - first_number_)];
+    return known.stamp == stamp ? judge_again(known, count, transaction, wall_ms) : NonceUse::forgotten;
+  }
+  if (issued_wall_ms(stamp) <= forgotten_wall_ms_) return NonceUse::forgotten;
+  numbers_.put(key, first_number_ + nonces_.size());
+  nonces_.push_back({stamp, {count, transaction, wall_ms}, {}, -1});
+  if (nonces_.size() > nonces_max_) {
+    forgotten_wall_ms_ = std::max(forgotten_wall_ms_, issued_wall_ms(nonces_.front().stamp));
+    drop_first();
+  }
+  return NonceUse::first;
 }
 
-NonceUse NonceCounts::judge(const NonceStamp& stamp, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms) {
-  const auto [known, is_new] = uses_.try_emplace(stamp);
-  if (is_new) {
-    if (issued_wall_ms(stamp) <= forgotten_wall_ms_) {
-      uses_.erase(known);
-      return NonceUse::forgotten;
-    }
-    order_.push_back(stamp);
-    if (uses_.size() > nonces_max_) forget_first();
-  }
-  Uses& uses = known->second;
-  for (const Use& use : uses.seen) {
-    if (use.count != count) continue;
+NonceUse NonceCounts::judge_again(Nonce& nonce, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms) {
+  const auto judged = [&](const Use& use) {
     const bool same = use.transaction == transaction && wall_ms - use.first_wall_ms <= same_transaction_ms;
     return same ? NonceUse::same_transaction : NonceUse::replay;
+  };
+  if (nonce.first.count == count) return judged(nonce.first);
+  for (const Use& use : nonce.later) {
+    if (use.count == count) return judged(use);
   }
-  if (count <= uses.floor) return NonceUse::replay;
-  uses.seen.push_back({count, transaction, wall_ms});
-  if (uses.seen.size() > counts_max_) {
-    uses.floor = std::max<std::int64_t>(uses.floor, uses.seen.front().count);
-    uses.seen.erase(uses.seen.begin());
+  if (count <= nonce.floor) return NonceUse::replay;
+  nonce.later.push_back({count, transaction, wall_ms});
+  if (nonce.later.size() >= counts_max_) {
+    nonce.floor = std::max<std::int64_t>(nonce.floor, nonce.first.count);
+    nonce.first = nonce.later.front();
+    nonce.later.erase(nonce.later.begin());
   }
   return NonceUse::first;
 }
 
 void NonceCounts::expire(std::int64_t issued_before_wall_ms) {
-  while (!order_.empty() && issued_wall_ms(order_.front()) < issued_before_wall_ms) {
-    uses_.erase(order_.front());
-    order_.pop_front();
-  }
+  while (!nonces_.empty() && issued_wall_ms(nonces_.front().stamp) < issued_before_wall_ms) drop_first();
 }
 
-void NonceCounts::forget_first() {
-  forgotten_wall_ms_ = std::max(forgotten_wall_ms_, issued_wall_ms(order_.front()));
-  uses_.erase(order_.front());
-  order_.pop_front();
+void NonceCounts::drop_first() {
+  numbers_.erase(hash_of(nonces_.front().stamp));
+  nonces_.pop_front();
+  ++first_number_;
 }
 
 }  // namespace sipfarm::sip

@@ -9,10 +9,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "net/address.hpp"
+#include "sip/key_map.hpp"
 #include "sip/siphash.hpp"
 
 /// Digest nonces that any member can judge, and the memory of their use (RFC 7616 §5.4, §5.12).
@@ -84,7 +84,7 @@ class NonceCounts {
   /// `counts_max` of one nonce: how far parallel requests may overtake each other.
   NonceCounts(std::size_t nonces_max, std::size_t counts_max) : nonces_max_{std::max<std::size_t>(nonces_max, 1)}, counts_max_{counts_max} {}
 
-  std::size_t size() const noexcept { return uses_.size(); }
+  std::size_t size() const noexcept { return nonces_.size(); }
   /// Notes the use of a nonce count and judges it. Without qop the count is 0: good once.
   NonceUse judge(const NonceStamp& stamp, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms);
   /// Forgets nonces that no longer live; their lifetime refuses them from here on.
@@ -96,17 +96,18 @@ class NonceCounts {
     std::uint64_t transaction = 0;
     std::int64_t first_wall_ms = 0;
   };
-  struct Uses {
-    std::vector<Use> seen;     // in the order they came
-    std::int64_t floor = -1;   // of what is no longer in `seen`, the highest
+  struct Nonce {
+    NonceStamp stamp{};
+    Use first;                // most are used once
+    std::vector<Use> later;   // in the order they came
+    std::int64_t floor = -1;  // the highest count that is no longer in either
   };
-  struct StampHash {
-    std::size_t operator()(const NonceStamp& stamp) const noexcept;
-  };
-  void forget_first();
+  NonceUse judge_again(Nonce& nonce, std::uint32_t count, std::uint64_t transaction, std::int64_t wall_ms);
+  void drop_first();
 
-  std::unordered_map<NonceStamp, Uses, StampHash> uses_;
-  std::deque<NonceStamp> order_;  // of the nonces in `uses_`: which was met first
+  std::deque<Nonce> nonces_;         // which was met first, is first
+  KeyMap numbers_;                   // of the nonces, by a hash of the stamp: counted from 1, as they were met
+  std::uint64_t first_number_ = 1;   // of `nonces_`
   std::size_t nonces_max_;
   std::size_t counts_max_;
   std::int64_t forgotten_wall_ms_ = -1;
