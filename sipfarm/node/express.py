@@ -6,14 +6,13 @@ from typing import Final
 import msgspec
 
 from sipfarm.base.clock import Clock
-from sipfarm.base.records import Binding, RegisterUpdate
+from sipfarm.base.records import RegisterUpdate
 from sipfarm.cluster.io.cells import StoreUnavailable
 from sipfarm.cluster.registration import CorruptRecord, outcome_of
 from sipfarm.native import ExpressLane, Message
 from sipfarm.node.dispatch import Dispatcher, EngineDriver
 from sipfarm.signaling.location import Locations
 
-_decode_bindings: Final = msgspec.msgpack.Decoder(tuple[Binding, ...]).decode
 _decode_update: Final = msgspec.msgpack.Decoder(RegisterUpdate).decode
 
 
@@ -44,7 +43,7 @@ class Express:
         wall_ms = self._clock.wall_ms()
         bound, left, late = self._lane.take(driver.engine, driver.out, now_ms, wall_ms)
         for aor, bindings in bound:
-            self._locations.put(aor, _decode_bindings(bindings), now_ms)
+            self._locations.put(aor, bindings, now_ms)
             self._dispatcher.bound(aor)
         for request, update, status, bindings, error in left:
             self._decide(request, update, (status, bindings), error)

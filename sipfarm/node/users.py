@@ -29,6 +29,11 @@ from sipfarm.signaling.tenants import Tenants
 
 SYNTAX: Final = Syntax(Uri.parse, NameAddr.parse)
 TASKS: Final[TaskTable] = {"echo": KnownTask(echo, resumes=True)}
+NAMES_LIFETIME_MS: Final = 600_000
+"""How long what is known of names is good while nothing tells of a change. Each turn of the
+registry reads the revision of the names, so no message can be lost that would tell; what is left is
+a change in a Redis Cluster that broke off before its revision.
+"""
 
 
 class Deciders(msgspec.Struct, frozen=True):
@@ -67,7 +72,7 @@ def deciders(
     """Registrar and router over the store, and over what others remember while it is away. Raises
     StartError for a policy that cannot be loaded.
     """
-    tenants = Tenants(store, CacheSettings(), others)
+    tenants = Tenants(store, CacheSettings(lifetime_ms=NAMES_LIFETIME_MS), others)
     locations = Locations(store, CacheSettings(), others)
     own = own_addresses(config, listens)
     digest = Digest(

@@ -3,7 +3,9 @@
 The store satisfies both sources as it is; signaling knows only these faces.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from sipfarm.base.records import Account, Application, Binding, Domain, NumberTarget
 from sipfarm.signaling.lookup_cache import UNKNOWN, CacheSettings, LookupCache, Unknown
@@ -27,19 +29,27 @@ class BindingSource(Protocol):
     async def bindings(self, aor: str, wall_ms: int) -> tuple[Binding, ...]: ...
 
 
+_decode: Final = msgspec.msgpack.Decoder(tuple[Binding, ...]).decode
+
+
 class Locations:
-    """Bindings as this member knows them; `forget` on each change told over the bus."""
+    """Bindings as this member knows them; `forget` on each change told over the bus.
+
+    What is told as stored is read when somebody asks for it: most phones register far more often
+    than they are called.
+    """
 
     def __init__(
         self, source: BindingSource, settings: CacheSettings, others: Others | None = None
     ) -> None:
         self._source = source
         self._others = others or Nobody()
-        self._cache: LookupCache[str, tuple[Binding, ...]] = LookupCache(settings)
+        self._cache: LookupCache[str, tuple[Binding, ...] | bytes] = LookupCache(settings)
 
     def peek(self, aor: str, now_ms: int) -> tuple[Binding, ...] | Unknown:
         """The bindings if they are at hand; expired ones may be among them."""
-        return self._cache.peek(aor, now_ms)
+        found = self._cache.peek(aor, now_ms)
+        return found if found is UNKNOWN else self._read(aor, found)
 
     async def fetch(self, aor: str, now_ms: int, wall_ms: int) -> tuple[Binding, ...]:
         """The bindings, from the store; while it is away from a member that knows them."""
@@ -47,22 +57,30 @@ class Locations:
         async def ask_others() -> tuple[Binding, ...]:
             return (await self._others.ask(Question("bindings", aor))).bindings
 
-        return await self._cache.fill(
-            aor, lambda: self._source.bindings(aor, wall_ms), now_ms, ask_others
-        )
+        async def look_up() -> tuple[Binding, ...]:
+            return await self._source.bindings(aor, wall_ms)
+
+        return self._read(aor, await self._cache.fill(aor, look_up, now_ms, ask_others))
 
     def recall(self, aor: str) -> Remembered | None:
         """What this member last knew of them; None if nothing."""
         bindings = self._cache.recall(aor)
-        return None if bindings is UNKNOWN else Remembered(bindings=bindings)
+        return None if bindings is UNKNOWN else Remembered(bindings=self._read(aor, bindings))
 
-    def put(self, aor: str, bindings: tuple[Binding, ...], now_ms: int) -> None:
-        """What a register update through this member came to."""
+    def put(self, aor: str, bindings: tuple[Binding, ...] | bytes, now_ms: int) -> None:
+        """What a register update through this member came to, or its stored form."""
         self._cache.put(aor, bindings, now_ms)
 
     def forget(self, aor: str) -> None:
         """An address-of-record was changed through another member."""
         self._cache.forget(aor)
+
+    def _read(self, aor: str, bindings: tuple[Binding, ...] | bytes) -> tuple[Binding, ...]:
+        if not isinstance(bindings, bytes):
+            return bindings
+        read = _decode(bindings)
+        self._cache.rewrite(aor, read)
+        return read
 
     def doubt(self) -> None:
         """Changes may have been missed: the bus was down."""

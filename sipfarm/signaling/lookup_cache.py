@@ -81,6 +81,12 @@ class LookupCache(Generic[K, V]):
         self._fills.pop(key, None)
         self._write(key, value, now_ms)
 
+    def rewrite(self, key: K, value: V) -> None:
+        """Keep the answer at hand in another form."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries[key] = (value, entry[1], entry[2])
+
     async def fill(
         self,
         key: K,

@@ -284,7 +284,8 @@ class Incarnation:
         self.driver.receive_bus(number, payloads)
 
     def _binding_changed(self, aor: str) -> None:
-        self.farm.bus.broadcast(Invalidate(AOR, aor))
+        if self.farm.bus.linked:
+            self.farm.bus.broadcast(Invalidate(AOR, aor))
 
     def _invalidate(self, number: int, what: str, key: str) -> None:
         if what == AOR:

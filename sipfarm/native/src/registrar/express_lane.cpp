@@ -147,10 +147,11 @@ ExpressLane::Told ExpressLane::take(sip::Engine& engine, sip::Output& out, std::
     }
     const store::Registered& registered = outcome.registered;
     const std::string_view bindings = registered.as_asked ? contacts_of(outcome.asked.update) : std::string_view{registered.bindings};
-    const bool is_done = outcome.error.empty() && registered.status == store::RegisterStatus::applied;
+    const bool is_applied = registered.status == store::RegisterStatus::applied;
+    const bool is_done = outcome.error.empty() && (is_applied || registered.status == store::RegisterStatus::repeated);
     if (is_done && answer(engine, transaction, bindings, now_ms, wall_ms, out)) {
       ++counters_.registered;
-      told.bound.push_back({std::move(outcome.asked.aor), std::string{bindings}});
+      if (is_applied) told.bound.push_back({std::move(outcome.asked.aor), std::string{bindings}});
     } else {
       ++counters_.left;
       told.left.push_back({found->request, found->source, std::move(outcome)});
@@ -171,7 +172,8 @@ bool ExpressLane::answer(sip::Engine& engine, std::uint64_t transaction, std::st
   }
   lines_ += config_.lines;
   lines_ += date_;
-  return engine.respond(transaction, {200, {}, lines_, {}, {}}, now_ms, out);
+  engine.answer_statelessly(transaction, {200, {}, lines_, {}, {}}, now_ms, out);
+  return true;
 }
 
 std::optional<std::int64_t> ExpressLane::next_deadline_ms() const noexcept {

@@ -38,7 +38,7 @@ struct ExpressCounters {
 
 /// Does again what was decided once: a REGISTER that binds one contact of an account, whose digest is right and which asks for nothing else, is
 /// written and answered with 200, without a decision for each. It says yes and nothing else: whatever is not plain, and each outcome but success,
-/// is left to who decides (docs/adr/0016).
+/// is left to who decides (docs/adr/0016). Its answers are stateless: a repeated REGISTER is found to be one by the store (RFC 3261 §8.2.7).
 class ExpressLane {
  public:
   ExpressLane(ExpressConfig config, sip::DigestGuard& guard, store::BindingWriter& writer)
@@ -53,7 +53,7 @@ class ExpressLane {
 
   /// Readable when outcomes can be taken.
   int descriptor() const noexcept { return outbox_->descriptor(); }
-  /// Registered and answered.
+  /// Registered and answered; a repeat changes nothing, and nobody is told.
   struct Bound {
     std::string aor;
     std::string bindings;  // all that there are now: a stored array
