@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t instance_chars_max = 256;   // as signaling/registrar.py has them
 constexpr std::size_t user_agent_chars_max = 128;
+constexpr std::size_t update_bytes = 512;  // more than most have
 
 /// One byte a character, so that Python would write the same.
 bool is_printable(std::string_view text) noexcept {
@@ -85,10 +86,10 @@ bool ExpressLane::take_up(sip::Engine& engine, sip::Output& out, const sip::Even
   const sip::Message& request = *event.message;
   const auto registrant = plain_registrant(request, config_.own);
   if (!registrant) return false;
-  const std::string aor = aor_of(*registrant);
+  std::string aor = aor_of(*registrant);
   const auto account = accounts_.find(aor);
   if (account == accounts_.end() || account->second.until_ms <= now_ms) return false;
-  const auto asked = plain_contact(request, event.hop, config_.own);
+  auto asked = plain_contact(request, event.hop, config_.own);
   if (!asked) return false;
   const sip::RegisterContact& contact = asked->contacts[0];
   if (!contact.place.host.empty() && contact.place.host != account->second.contact_host) return false;
@@ -101,7 +102,7 @@ bool ExpressLane::take_up(sip::Engine& engine, sip::Output& out, const sip::Even
   }
   if (!is_proven(*registrant, account->second, event, wall_ms)) return false;
   engine.prove(event.hop, now_ms, out);
-  submit(engine, event, aor, *asked, std::min(expires_s, config_.expires_max_s), wall_ms);
+  submit(engine, event, std::move(aor), std::move(*asked), std::min(expires_s, config_.expires_max_s), wall_ms);
   begun_.push_back({now_ms + writer_.timeout_ms(), event.id});
   ++waiting_;
   return true;
@@ -117,10 +118,10 @@ bool ExpressLane::is_proven(const sip::Registrant& registrant, const Account& ac
   return guard_.judge(credentials, {account.md5, account.sha256}, *event.message, event.hop, wall_ms) == sip::Verdict::accepted;
 }
 
-void ExpressLane::submit(const sip::Engine& engine, const sip::Event& event, const std::string& aor, const sip::RegisterContacts& asked,
-                         std::int64_t expires_s, std::int64_t wall_ms) {
+void ExpressLane::submit(const sip::Engine& engine, const sip::Event& event, std::string aor, sip::RegisterContacts asked, std::int64_t expires_s,
+                         std::int64_t wall_ms) {
   const sip::Message& request = *event.message;
-  sip::RegisterContact contact = asked.contacts[0];
+  sip::RegisterContact& contact = asked.contacts[0];
   contact.instance_id.resize(std::min(contact.instance_id.size(), instance_chars_max));
   std::string received, flow;
   if (asked.is_direct && !contact.is_believed) {
@@ -131,8 +132,9 @@ void ExpressLane::submit(const sip::Engine& engine, const sip::Event& event, con
   }
   const std::string_view user_agent = request.value(sip::Header::user_agent).substr(0, user_agent_chars_max);
   std::string update;
+  update.reserve(update_bytes);
   append_update(update, {aor, request.call_id(), request.cseq(), contact, wall_ms + expires_s * 1'000, received, flow, user_agent, config_.bindings_max});
-  writer_.submit({event.id, aor, std::move(update), wall_ms, store::monotonic_ms() + writer_.timeout_ms()}, outbox_);
+  writer_.submit({event.id, std::move(aor), std::move(update), wall_ms, store::monotonic_ms() + writer_.timeout_ms()}, outbox_);
 }
 
 ExpressLane::Told ExpressLane::take(sip::Engine& engine, sip::Output& out, std::int64_t now_ms, std::int64_t wall_ms) {

@@ -96,8 +96,8 @@ class ExpressLane {
   void begin_age(std::uint64_t age);
   bool take_up(sip::Engine& engine, sip::Output& out, const sip::Event& event, std::int64_t now_ms, std::int64_t wall_ms);
   bool is_proven(const sip::Registrant& registrant, const Account& account, const sip::Event& event, std::int64_t wall_ms);
-  void submit(const sip::Engine& engine, const sip::Event& event, const std::string& aor, const sip::RegisterContacts& asked,
-              std::int64_t expires_s, std::int64_t wall_ms);
+  void submit(const sip::Engine& engine, const sip::Event& event, std::string aor, sip::RegisterContacts asked, std::int64_t expires_s,
+              std::int64_t wall_ms);
   bool answer(sip::Engine& engine, std::uint64_t transaction, std::string_view bindings, std::int64_t now_ms, std::int64_t wall_ms,
               sip::Output& out);
 

@@ -84,6 +84,7 @@ class AuthParams {
 };
 
 std::string without_escapes(std::string_view text) {
+  if (text.find('\\') == std::string_view::npos) return std::string{text};
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -37,8 +37,7 @@ Resource resource_of(std::string_view uri) {
       host = host.substr(0, mark);
     }
   }
-  out.host.reserve(host.size());
-  for (const char c : host) out.host += text::to_lower(c);
+  text::append_lower(out.host, host);
   return out;
 }
 
@@ -120,14 +119,13 @@ std::optional<Verdict> DigestGuard::find(const Message& request, Header header, 
   std::size_t best_rank = config_.algorithms.size();
   bool any = false;
   std::size_t looked_at = 0;
-  std::string unfolded;
+  std::string scratch;
   for (const Line& line : request.lines()) {
     if (line.header != header) continue;
     if (++looked_at > lines_max) break;
-    unfolded.clear();
-    text::append_unfolded(unfolded, request.value(line));
-    auto found = parse_credentials(unfolded);
-    if (!found && is_digest(unfolded)) return Verdict::malformed;
+    const std::string_view value = text::unfolded(request.value(line), scratch);
+    auto found = parse_credentials(value);
+    if (!found && is_digest(value)) return Verdict::malformed;
     if (!found || found->realm != realm) continue;
     const std::size_t rank = rank_of(*found);
     if (rank >= best_rank) continue;

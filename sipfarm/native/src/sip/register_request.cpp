@@ -56,14 +56,6 @@ struct Sender {
   }
 };
 
-/// A value without its folds; `scratch` holds it where it has some.
-std::string_view unfolded(std::string_view value, std::string& scratch) {
-  if (value.find('\n') == std::string_view::npos) return value;
-  scratch.clear();
-  text::append_unfolded(scratch, value);
-  return scratch;
-}
-
 void read_params(std::string_view params, RegisterContact& out) {
   ParamCursor cursor{params};
   for (Param param; cursor.next(param);) {
@@ -108,7 +100,7 @@ void read_path(const Message& request, RegisterContacts& out) {
   std::string scratch;
   HeaderCursor hops{request, Header::path};
   for (std::string_view value; hops.next(value);) {
-    const std::string_view hop = unfolded(value, scratch);
+    const std::string_view hop = text::unfolded(value, scratch);
     const auto address = NameAddr::parse(hop);
     const auto uri = address ? Uri::parse(address->uri) : std::nullopt;
     if (!uri) out.path_is_well_formed = false;
@@ -132,7 +124,7 @@ bool has_one_via(const Message& request) noexcept {
 }
 
 std::string_view uri_of_to(const Message& request, std::string& scratch) {
-  const auto to = NameAddr::parse(unfolded(request.value(Header::to), scratch));
+  const auto to = NameAddr::parse(text::unfolded(request.value(Header::to), scratch));
   return to ? to->uri : std::string_view{};
 }
 
@@ -140,8 +132,7 @@ std::string_view uri_of_to(const Message& request, std::string& scratch) {
 
 Place place_of(const Uri& uri, const OwnAddresses& own) {
   Place out;
-  out.host.reserve(uri.host.size());
-  for (const char c : uri.host) out.host += text::to_lower(c);
+  text::append_lower(out.host, uri.host);
   if (out.host.ends_with('.')) out.host.pop_back();
   out.is_farm = own.include(out.host, uri.port);
   if (uri.port != 0 && !own.has_port(uri.port) && is_address(out.host)) out.host.clear();
@@ -174,7 +165,7 @@ RegisterContacts read_contacts(const Message& request, const net::Hop& source, c
     if (value == "*") {
       out.has_wildcard = true;
     } else {
-      out.contacts.push_back(read_contact(unfolded(value, scratch), sender, source.transport == net::Transport::udp, own));
+      out.contacts.push_back(read_contact(text::unfolded(value, scratch), sender, source.transport == net::Transport::udp, own));
     }
   }
   if (const auto expires_s = parse_delta_seconds(request.value(Header::expires))) out.expires_s = *expires_s;

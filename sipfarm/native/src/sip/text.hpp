@@ -146,4 +146,19 @@ inline void append_unfolded(std::string& out, std::string_view value) {
   }
 }
 
+/// A field value without its folds; `scratch` holds it where it has some.
+inline std::string_view unfolded(std::string_view value, std::string& scratch) {
+  if (value.find('\n') == std::string_view::npos) return value;
+  scratch.clear();
+  append_unfolded(scratch, value);
+  return scratch;
+}
+
+/// Appends text with its ASCII letters in lower case.
+inline void append_lower(std::string& out, std::string_view text) {
+  const std::size_t begin = out.size();
+  out.resize(begin + text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) out[begin + i] = to_lower(text[i]);
+}
+
 }  // namespace sipfarm::sip::text

@@ -28,8 +28,10 @@ class BatchThread {
   BatchThread(const BatchThread&) = delete;
   BatchThread& operator=(const BatchThread&) = delete;
 
-  void start(Perform perform) {
+  /// Batches that would follow each other within `gather` are made one: each has its price.
+  void start(Perform perform, std::chrono::milliseconds gather) {
     perform_ = std::move(perform);
+    gather_ = gather;
     thread_ = std::thread{[this] { work(); }};
   }
 
@@ -58,7 +60,6 @@ class BatchThread {
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t batch_max = 1'024;
-  static constexpr auto gather = std::chrono::milliseconds{5};  // batches that follow each other closely are made one: each has its price
 
   struct Batch {
     std::vector<Operation> operations;
@@ -75,7 +76,7 @@ class BatchThread {
         waiting_ = false;
         if (submitted_.operations.empty()) return;
       }
-      if (Clock::now() - ended < gather) std::this_thread::sleep_for(gather);
+      if (Clock::now() - ended < gather_) std::this_thread::sleep_for(gather_);
       Batch batch = next_batch();
       tell(perform_(std::move(batch.operations)), batch.outboxes);
       ended = Clock::now();
@@ -104,6 +105,7 @@ class BatchThread {
   }
 
   Perform perform_;
+  std::chrono::milliseconds gather_{};
 
   std::mutex mutex_;  // of the following
   std::condition_variable wake_;

@@ -9,6 +9,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
+constexpr auto gather = std::chrono::milliseconds{10};  // what a phone may wait for its 200 under load
 constexpr auto lock_wait = std::chrono::milliseconds{1'000};
 constexpr auto lock_look = std::chrono::milliseconds{1};  // SQLite's own waiting sleeps up to 100 ms, long after the lock is free
 
@@ -40,7 +41,7 @@ BindingWriter::BindingWriter(const std::string& path, std::int64_t timeout_ms) :
   if (error_.empty()) {
     error_ = prepare(database_, {{select_, select_sql}, {put_, put_sql}, {begin_, "BEGIN IMMEDIATE"}, {commit_, "COMMIT"}, {rollback_, "ROLLBACK"}});
   }
-  if (error_.empty()) thread_.start([this](std::vector<BindingUpdate> batch) { return perform(std::move(batch)); });
+  if (error_.empty()) thread_.start([this](std::vector<BindingUpdate> batch) { return perform(std::move(batch)); }, gather);
 }
 
 std::vector<BindingOutcome> BindingWriter::perform(std::vector<BindingUpdate> batch) {

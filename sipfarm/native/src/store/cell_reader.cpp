@@ -1,15 +1,22 @@
 #include "store/cell_reader.hpp"
 
+#include <chrono>
 #include <utility>
 
 namespace sipfarm::store {
+
+namespace {
+
+constexpr auto gather = std::chrono::milliseconds{5};  // a decision waits
+
+}  // namespace
 
 CellReader::CellReader(const std::string& path) {
   error_ = open(path, SQLITE_OPEN_READWRITE, database_);
   if (error_.empty()) {
     error_ = prepare(database_, {{begin_, "BEGIN"}, {select_, "SELECT value FROM cell WHERE noun = ?1 AND scope = ?2 AND name = ?3"}, {commit_, "COMMIT"}});
   }
-  if (error_.empty()) thread_.start([this](const std::vector<CellRead>& batch) { return perform(batch); });
+  if (error_.empty()) thread_.start([this](const std::vector<CellRead>& batch) { return perform(batch); }, gather);
 }
 
 /// The whole batch is read as of one moment.
