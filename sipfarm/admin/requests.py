@@ -13,13 +13,15 @@ B = TypeVar("B", bound=Body)
 LIMIT: Final = 1_000
 LIMIT_MAX: Final = 10_000
 """Entries of one list."""
+LIMIT_DIGITS_MAX: Final = 9
 BODY_BYTES_MAX: Final = 65_536
 
 
 def limit_of(request: Request) -> int:
     """How many entries are wanted at most."""
     text = request.query_params.get("limit", str(LIMIT))
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+    is_number = text.isascii() and text.isdigit() and len(text) <= LIMIT_DIGITS_MAX
+    if not is_number or not 1 <= int(text) <= LIMIT_MAX:
         raise HTTPException(400, f"limit: allowed are 1 to {LIMIT_MAX}")
     return int(text)
 

@@ -24,6 +24,7 @@ from sipfarm.signaling.routing import Decision, Forward, HandToTask
 from sipfarm.signaling.standing import FAULTS, Judged, Standing
 
 WAITING_MAX: Final = 20_000  # decisions and store operations under way
+ORPHANS_MAX: Final = 1_000  # of those, requests for calls of dead members
 # Plain numbers: comparing with a member of the enumeration costs more than all the rest here.
 _REQUEST, _CALL, _EXHAUSTED, _RESPONSE, _ACK, _CANCEL, _RESOLVE, _ORPHAN, _BANNED = [
     int(kind)
@@ -122,6 +123,7 @@ class Dispatcher:
         self._log = log
         self._bound_to_receiver = bound_to_receiver
         self._waiting = 0
+        self._orphans = 0
         self._undecided: set[int] = set()
         """Requests on which nothing is decided yet, unless they were cancelled."""
 
@@ -153,7 +155,7 @@ class Dispatcher:
         elif kind == _RESOLVE:
             self._later(0, self._resolve(event))
         elif kind == _ORPHAN:
-            self._later(0, self._place(event))
+            self._orphaned(event)
         elif kind == _BANNED:
             self._log.warning("source_banned", source=event.hop.host, fault=event.text)
 
@@ -196,15 +198,26 @@ class Dispatcher:
         hops = [Hop(server.transport, server.host, server.port) for server in found]
         self._engine.resolved(event.id, hops, self._clock.now_ms(), self._driver.out)
 
+    def _orphaned(self, orphan: Event) -> None:
+        """Requests for calls of the dead crowd out no others; what finds no room comes again."""
+        if self._orphans < ORPHANS_MAX:
+            self._later(0, self._place(orphan))
+        else:
+            self._users.inheritance.counters.orphans_dropped += 1
+
     async def _place(self, orphan: Event) -> None:
         """Find who has the call of a dead member; where nobody has it yet, the request comes again
         or waits.
         """
         request = orphan.message
         assert request is not None
-        member = await self._users.inheritance.member_of(
-            request.to_tag, (orphan.number, orphan.id), patient=request.hop.transport != "udp"
-        )
+        self._orphans += 1
+        try:
+            member = await self._users.inheritance.member_of(
+                request.to_tag, (orphan.number, orphan.id), patient=request.hop.transport != "udp"
+            )
+        finally:
+            self._orphans -= 1
         if member is not None:
             now_ms = self._clock.now_ms()
             self._engine.place_orphan(request, member, now_ms, self._driver.out)

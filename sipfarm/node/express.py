@@ -42,14 +42,16 @@ class Express:
         driver, now_ms = self._driver, self._clock.now_ms()
         wall_ms = self._clock.wall_ms()
         bound, left, late = self._lane.take(driver.engine, driver.out, now_ms, wall_ms)
-        for aor, bindings in bound:
-            self._locations.put(aor, bindings, now_ms)
-            self._dispatcher.bound(aor)
-        for request, update, status, bindings, error in left:
-            self._decide(request, update, (status, bindings), error)
-        for aor in late:
-            self._late(aor)
-        driver.wake()
+        try:
+            for aor, bindings in bound:
+                self._locations.put(aor, bindings, now_ms)
+                self._dispatcher.bound(aor)
+            for request, update, status, bindings, error in left:
+                self._decide(request, update, (status, bindings), error)
+            for aor in late:
+                self._late(aor)
+        finally:
+            driver.wake()
 
     def expire(self, now_ms: int) -> None:
         """Refuse what the store has not answered in time."""
@@ -62,8 +64,8 @@ class Express:
         if error:
             self._dispatcher.failed(request.transaction, StoreUnavailable(error))
             return
-        asked = _decode_update(update)
         try:
+            asked = _decode_update(update)
             self._dispatcher.registered(request, asked, outcome_of(asked, *told))
-        except CorruptRecord as corrupt:
+        except (CorruptRecord, msgspec.MsgspecError) as corrupt:
             self._dispatcher.failed(request.transaction, corrupt)

@@ -112,14 +112,14 @@ class Inheritance:
             self._estates[named(incarnation)] = self._clock.now_ms() + SETTLED_WITHIN_MS
 
     def look_back(self, records: Sequence[MemberRecord]) -> None:
-        """Members that died before this life began may have left something: so may the life before
-        this one, whose number this one has.
+        """Members that died before this life began may have left something: so may the lives
+        before those that are on.
         """
         for record in records:
             if record.state is MemberState.TOMBSTONED:
                 self.died((record.number, record.epoch))
-        number, epoch = self._own
-        self.died((number, epoch - 1 or EPOCH_MAX))
+        for number, epoch in (self._own, *((record.number, record.epoch) for record in records)):
+            self.died((number, epoch - 1 or EPOCH_MAX))
 
     async def settle(self) -> None:
         """Take what this member is heir of, once through all estates."""
@@ -129,6 +129,9 @@ class Inheritance:
             except CapacityError:  # nobody inherits while the store is away
                 self._estates[dead] = self._clock.now_ms() + SETTLED_WITHIN_MS
                 continue
+            except Exception:  # what another release wrote: its calls are lost, this member is not
+                self._log.exception("estate_unreadable", owner=dead)
+                left = False
             if not left or self._clock.now_ms() >= self._estates[dead]:
                 del self._estates[dead]
         self._round.set()
@@ -163,6 +166,8 @@ class Inheritance:
         if not there and not snapshot.value:  # it ended at an heir that has died since
             self._heir.remember_ended(snapshot.key)
             return self._own[0]
+        if snapshot.value and snapshot.holder == self._keeper.own:
+            there = self._keeper.has((owner, tag))  # else the store's answer is still to come
         return number if there else None
 
     async def _settle(self, dead: str) -> bool:
@@ -211,8 +216,12 @@ class Inheritance:
                 self._heir.release_port(inherited.port)
                 continue
             self._keeper.inherit((owner, tag))
-            self._heir.inherit(inherited)
-            self.counters.calls += 1
+            try:
+                self._heir.inherit(inherited)
+                self.counters.calls += 1
+            except Exception:  # one call is lost, no other, and not this member
+                self._log.exception("kept_call_unusable", owner=owner, tag=tag)
+                self._keeper.end((owner, tag))
         return not is_full
 
     def _make_room(

@@ -132,7 +132,8 @@ class CallKeeper:
             self._known -= {name for name, call in batch.items() if call is None}
 
     def _change(self, name: CallName, call: KeptTaskCall | None) -> None:
-        if name not in self._changed and len(self._changed) >= CHANGED_MAX:
+        # An end always finds room: it is of a call that is in here, or in the store.
+        if call and name not in self._changed and len(self._changed) >= CHANGED_MAX:
             self.counters.lost += 1
             return
         self._changed[name] = call

@@ -226,14 +226,28 @@ class TaskCalls:
         self._plane.pool.give_back(port, self._now_ms())
 
     def inherit(self, inherited: Inherited) -> None:
-        """Go on with a call; a task that cannot resume lets it end."""
+        """Go on with a call; a task that cannot resume lets it end. Raises whatever a kept call
+        that nothing can be made of causes; then nothing of it is left here.
+        """
+        key = (inherited.kept.call.view.call_id, inherited.kept.call.tag)
+        try:
+            self._go_on(key, inherited)
+        except Exception:
+            running = self._running.get(key)
+            if running is None:
+                self.release_port(inherited.port)
+            else:
+                self._close_media(running)
+                self._forget(key)
+            raise
+
+    def _go_on(self, key: DialogKey, inherited: Inherited) -> None:
         now_ms, kept, port = self._now_ms(), inherited.kept, inherited.port
-        call_id, tag = kept.call.view.call_id, kept.call.tag
+        call_id, tag = key
         hop = inherited_hop(kept.hop, inherited.dead, incarnation_of(self._keeper.own)[0])
         contact = self._engine.mint_contact(call_id, hop.local if hop else 0)
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
         call = inherited_call(kept.call, Legacy(contact, hop, inherited.takes), media, self)
-        key = (call_id, tag)
         self._running[key] = _Running(
             call, kept.task, tag, port, 0, kept.started_ms, inherited.owner, next(self._numbers)
         )
@@ -286,19 +300,27 @@ class TaskCalls:
         if key is None:
             return
         running = self._running[key]
+        unsent: list[int] = []
         for output in outputs:
-            self._perform_one(key, running, output)
+            self._perform_one(key, running, output, unsent)
         self._wake()
         self._keep(running)
+        for sent_key in unsent:
+            self.response(sent_key, None, 503)
+        if self._key_of.get(call) != key:
+            return  # it ended by what could not be sent
         if call.is_released:
             self._forget(key)
             return
         deadline_ms = call.next_deadline_ms()
-        if deadline_ms is not None and deadline_ms != running.deadline_ms:
+        due_ms = running.deadline_ms
+        if deadline_ms is not None and (due_ms is None or deadline_ms < due_ms):
             running.deadline_ms = deadline_ms
             heapq.heappush(self._deadlines, (deadline_ms, key))
 
-    def _perform_one(self, key: DialogKey, running: _Running, output: LegOutput) -> None:
+    def _perform_one(
+        self, key: DialogKey, running: _Running, output: LegOutput, unsent: list[int]
+    ) -> None:
         engine, out = self._engine, self._out
         match output:
             case Respond(transaction, status, reason, to_tag, headers, body):
@@ -317,7 +339,7 @@ class TaskCalls:
                     sent_key, method, uri, by, headers, body, key[0], hop, now_ms, out
                 )
                 if not sent:
-                    self.response(sent_key, None, 503)
+                    unsent.append(sent_key)
             case SendAck(uri, route, headers, body, hop):
                 by, now_ms = ", ".join(route), self._now_ms()
                 engine.send_ack(uri, by, headers, body, key[0], hop, now_ms, out)
@@ -335,12 +357,15 @@ class TaskCalls:
                 self._plane.plane.set_remote(running.stream, rtp, rtcp, stream.rtcp_mux)
                 self._plane.plane.set_held(running.stream, not stream.is_receiving)
             case CloseMedia():
-                if running.stream:
-                    self._plane.plane.close(running.stream)
-                    self._by_stream.pop(running.stream, None)
-                self._plane.pool.give_back(running.port, self._now_ms())
+                self._close_media(running)
             case _:
                 return
+
+    def _close_media(self, running: _Running) -> None:
+        if running.stream:
+            self._plane.plane.close(running.stream)
+            self._by_stream.pop(running.stream, None)
+        self._plane.pool.give_back(running.port, self._now_ms())
 
     def _keep(self, running: _Running) -> None:
         """Have the store follow the call."""

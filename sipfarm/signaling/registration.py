@@ -133,11 +133,14 @@ class Registration:
         )
 
     def _admit(self, request: Message, account: Account, now_ms: int) -> None:
-        """Let the account's next REGISTERs take the express lane."""
+        """Let the account's next REGISTERs take the express lane. What is known of it by another
+        name of its may be older than what is known by its own.
+        """
         if self._lane is None or not self._trusted.is_empty:
             return
         until_ms = self._tenants.until_ms(account.domain, account.name, now_ms)
-        if until_ms:
+        known = self._tenants.peek_addressee(account.domain, account.name, now_ms)
+        if until_ms and known == account:
             age = self._tenants.age
             self._lane.admit(request, account.ha1_md5, account.ha1_sha256, until_ms, age)
 

@@ -10,7 +10,7 @@ from structlog.testing import LogCapture
 
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.farm_view import Incarnation, MemberInView, View, ViewState
-from sipfarm.base.records import EPOCH_MAX, MemberRecord, MemberState
+from sipfarm.base.records import EPOCH_MAX, MemberRecord, MemberState, Snapshot
 from sipfarm.media.offer_answer import Capabilities
 from sipfarm.media.sdp import Direction
 from sipfarm.node.inheritance import SETTLED_WITHIN_MS, Inheritance, InheritanceParts
@@ -32,6 +32,12 @@ class Store(MemoryStore):
     """A store whose answers may get lost."""
 
     answer_lost = False
+    is_unreadable = False
+
+    async def snapshots(self, owner: str, wall_ms: int) -> tuple[Snapshot, ...]:
+        if self.is_unreadable:
+            raise ValueError("of another release")
+        return await super().snapshots(owner, wall_ms)
 
     async def snapshots_take(
         self, owner: str, keys: Sequence[str], before: str, after: str, wall_ms: int
@@ -69,6 +75,7 @@ class Member:
     def __init__(self, world: World, incarnation: Incarnation, ports: int = 100) -> None:
         self.calls: dict[str, Inherited] = {}
         self.ended: list[str] = []
+        self.unusable = ""
         self.free = list(range(ports))
         self.keeper = CallKeeper(world.store, incarnation, world.clock)
         self.inheritance = Inheritance(
@@ -95,6 +102,8 @@ class Member:
 
     def inherit(self, inherited: Inherited) -> None:
         assert inherited.kept.call.tag not in self.calls
+        if inherited.kept.call.tag == self.unusable:
+            raise ValueError("nothing can be made of it")
         self.calls[inherited.kept.call.tag] = inherited
 
     def remember_ended(self, tag: str) -> None:
@@ -219,6 +228,7 @@ def test_what_was_taken_though_the_answer_got_lost_is_gone_on_with(world: World)
     member.settle()
     assert not member.calls
     assert len(member.free) == 100
+    assert asked(member.inheritance.member_of("tag-1", DEAD, patient=False)) is None
     world.store.answer_lost = False
     world.live = [(2, 1), (3, 1)]
     member.settle()
@@ -239,23 +249,54 @@ def test_a_call_of_a_release_that_is_not_known_is_left(world: World) -> None:
     assert [entry["event"] for entry in world.log.entries][:1] == ["kept_call_unreadable"]
 
 
-def test_a_member_that_starts_looks_at_the_dead_and_at_its_own_life_before(world: World) -> None:
+def test_a_call_that_nothing_can_be_made_of_harms_no_other_and_is_not_tried_again(
+    world: World,
+) -> None:
+    world.leave(DEAD, *TAGS)
+    world.live = [(2, 1)]
+    member = Member(world, (2, 1))
+    member.unusable = TAGS[3]
+    member.inheritance.died(DEAD)
+    member.settle()
+    assert set(member.calls) == set(TAGS) - {TAGS[3]}
+    assert [entry["event"] for entry in world.log.entries] == ["kept_call_unusable"]
+    asyncio.run(member.keeper.flush())
+    world.live = [(3, 1)]
+    other = Member(world, (3, 1))
+    other.inheritance.died((2, 1))
+    other.settle()
+    assert set(other.calls) == set(TAGS) - {TAGS[3]}
+
+
+def test_an_estate_that_cannot_be_read_is_given_up(world: World) -> None:
+    world.leave(DEAD, "tag-1")
+    member = Member(world, (2, 1))
+    member.inheritance.died(DEAD)
+    world.store.is_unreadable = True
+    member.settle()
+    assert member.inheritance.is_settled
+    assert [entry["event"] for entry in world.log.entries] == ["estate_unreadable"]
+
+
+def test_a_member_that_starts_looks_at_the_dead_and_at_the_lives_before(world: World) -> None:
     def record(number: int, epoch: int, state: MemberState) -> MemberRecord:
         return MemberRecord(f"m{number}", number, epoch, "", "", 1, state, 0)
 
     world.leave((4, 9), "tag-a")
     world.leave((2, EPOCH_MAX), "tag-b")
     world.leave((3, 1), "tag-c")
+    world.leave((5, 2), "tag-d")
     world.live = [(2, 1)]
     member = Member(world, (2, 1))
     records = [
         record(2, 1, MemberState.ALIVE),
         record(3, 1, MemberState.ALIVE),
         record(4, 9, MemberState.TOMBSTONED),
+        record(5, 3, MemberState.ALIVE),
     ]
     member.inheritance.look_back(records)
     member.settle()
-    assert set(member.calls) == {"tag-a", "tag-b"}
+    assert set(member.calls) == {"tag-a", "tag-b", "tag-d"}
 
 
 def test_an_orphan_goes_to_who_has_the_call(world: World) -> None:
@@ -268,6 +309,7 @@ def test_an_orphan_goes_to_who_has_the_call(world: World) -> None:
     heir.settle()
     assert asked(inheritance.member_of("TAG-1", DEAD, patient=False)) == 3
     assert asked(inheritance.member_of("tag-2", DEAD, patient=False)) == 0
+    assert asked(heir.inheritance.member_of("tag-1", DEAD, patient=False)) == 3
     world.live = [(3, 2)]
     assert asked(inheritance.member_of("tag-1", DEAD, patient=False)) is None
     counters = inheritance.counters

@@ -141,6 +141,17 @@ def test_what_finds_no_room_is_counted(world: World, monkeypatch: pytest.MonkeyP
     assert (world.keeper.waiting, world.keeper.counters.lost) == (2, 1)
 
 
+def test_the_end_of_a_call_that_the_store_has_finds_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.keeper.keep(("1.7", "a"), kept())
+    world.flush()
+    monkeypatch.setattr(kept_calls, "CHANGED_MAX", 1)
+    world.keeper.keep(("1.7", "b"), kept())
+    world.keeper.end(("1.7", "a"))
+    assert (world.keeper.waiting, world.keeper.counters.lost) == (2, 0)
+
+
 def test_many_calls_are_written_in_few_steps(world: World) -> None:
     for number in range(150):
         world.keeper.keep(("1.7", f"tag-{number}"), kept())

@@ -52,6 +52,7 @@ ALLOCATES = {
 CATCHES_ALL = {
     "sipfarm/cluster/io/sqlite_changes.py": "the error belongs to who waits on the other thread",
     "sipfarm/node/dispatch.py": "the boundary of a request: a policy's fault fails it alone",
+    "sipfarm/node/inheritance.py": "the boundary of a kept call: another release may have kept it",
     "sipfarm/pbx/task.py": "the boundary of an application: its fault ends its call alone",
     "sipfarm/testing/scenarios.py": "an exception in the simulated farm is a violation too",
 }

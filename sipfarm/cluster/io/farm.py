@@ -257,6 +257,7 @@ class Farm:
         while True:
             self._read_wanted.clear()
             await self._registry_turn(self.membership)
+            await self._read_names()
             if self._ended is not None:
                 await self._rejoin(self._ended)
             try:
@@ -273,12 +274,18 @@ class Farm:
             lives = await self._lease.renew(membership)
             records = await self._store.members()
             self._perform(membership.registry(records, clock.now_ms()))
-            self._heed_names(await self._store.names_revision())
             if not lives:
                 self._perform(membership.renewed(False, 0, clock.now_ms()))
         except StoreUnavailable:
             self.counters.store_failures += 1
             self._perform(membership.store_failed(clock.now_ms()))
+
+    async def _read_names(self) -> None:
+        """Whatever became of the registry's turn: what is known of names is good by this alone."""
+        try:
+            self._heed_names(await self._store.names_revision())
+        except StoreUnavailable:
+            self.counters.store_failures += 1
 
     def _heed_names(self, revision: int) -> None:
         """Say that it is heeded only once it is."""

@@ -208,7 +208,7 @@ class Incarnation:
         group.create_task(purge(self.store, self.clock, self.log))
         self.inheritance.look_back(await self.store.members())
         group.create_task(keep_calls(self.keeper))
-        group.create_task(inherit_calls(self.inheritance))
+        group.create_task(inherit_calls(self.inheritance, self.farm.may_act))
         face = Face(self, MemberLinks(config.admin.token), self.probe)
         await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
         await self.farm.meet()

@@ -1,6 +1,7 @@
 """What a member does from time to time: with what stands in the store, and with what is to."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -34,8 +35,9 @@ async def keep_calls(keeper: CallKeeper) -> None:
         await keeper.flush()
 
 
-async def inherit_calls(inheritance: Inheritance) -> None:
-    """Go on with calls of the dead."""
+async def inherit_calls(inheritance: Inheritance, may_act: Callable[[], bool]) -> None:
+    """Go on with calls of the dead, as long as this member is sure that it lives."""
     while True:
         await asyncio.sleep(SETTLE_EVERY_S)
-        await inheritance.settle()
+        if may_act():
+            await inheritance.settle()
