@@ -46,6 +46,10 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     members: int = 1
     apart: bool = False
     """Each member listens at an address of its own, behind a balancer that rewrites addresses."""
+    balancer_is_trusted: bool = True
+    """Who comes through a balancer that rewrites addresses may call without digest."""
+    digest: tuple[str, ...] = ("SHA-256", "MD5")
+    """By what is asked, best first; SIPp 3.6 gives up unless MD5 is."""
     supervised: bool = True
     """`sipfarm run` starts the members, and kills and restarts the silent; else nobody does."""
     balancing: Balancing = "packet"
@@ -288,7 +292,9 @@ class RealFarm:
         sip = self.addresses[index]
         admin_port = self._port + (2 + index if single else 1)
         behind = f'advertise = "{self.listen}"\nreply_via = "receiver"\n' if apart else ""
+        trusts_balancer = apart and self.options.balancer_is_trusted
         nameservers = ", ".join(f'"{server}"' for server in self.options.nameservers)
+        digest = ", ".join(f'"{algorithm}"' for algorithm in self.options.digest)
         media_first = MEDIA_FIRST + (MEDIA_PORTS * index if single else 0)
         media_last = MEDIA_FIRST + MEDIA_PORTS * (index + 1 if single else MEMBERS_MAX) - 1
         log = f"packets-m{index + 1}.jsonl" if single else "packets.jsonl"
@@ -305,7 +311,8 @@ drain_deadline_s = {self.options.drain_deadline_s}
 {log_line}[sip]
 listen = ["udp:{sip}", "tcp:{sip}"]
 {behind}routing = "{self.options.routing}"
-trusted = ["{self.host(64)}/26"{f', "{self.host(1)}/32"' if apart else ""}]
+trusted = ["{self.host(64)}/26"{f', "{self.host(1)}/32"' if trusts_balancer else ""}]
+digest = [{digest}]
 nameservers = [{nameservers}]
 [protect]
 {self.options.protect}

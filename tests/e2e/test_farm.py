@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sipfarm.testing.balancer import PacketBalancer
 from sipfarm.testing.eventually import eventually
 from sipfarm.testing.packet_logs import Arrivals, PacketLogs
-from sipfarm.testing.real_farm import RealFarm
+from sipfarm.testing.real_farm import DOMAIN, RealFarm
 from sipfarm.testing.rewriting_balancer import RewritingBalancer
 from sipfarm.testing.sipp import Sipp, SippResult
 
@@ -38,6 +39,7 @@ CALLS_UNDER_LOSS = 60
 LOSS = 0.05
 LOAD_PER_SECOND = 100
 LOAD_S = 20
+REGISTRATIONS = 30
 SEED = 20_241
 VIEW_RIGHT_WITHIN_S = 2.5
 FEW = 3
@@ -100,7 +102,56 @@ def test_a_call_goes_through_over_streams_of_several_members(peers: Any, transpo
     called.succeed()
 
 
-def test_a_retransmitted_invite_makes_one_call(peers: Any) -> None:
+@pytest.fixture(params=["random", "rewriting"])
+def anywhere(
+    request: pytest.FixtureRequest, peers_of: Callable[[RealFarm], Any]
+) -> Iterator[tuple[RealFarm, Any]]:
+    """A farm behind each kind of balancer."""
+    is_random = request.param == "random"
+    farm: RealFarm = (
+        request.getfixturevalue("shared").farm if is_random else request.getfixturevalue("apart")[0]
+    )
+    yield farm, peers_of(farm)
+    farm.wait_calls_over()
+
+
+@pytest.fixture(scope="module", params=["random", "rewriting"])
+def strict(
+    request: pytest.FixtureRequest, start_farm: Callable[..., RealFarm]
+) -> Iterator[RealFarm]:
+    """A farm behind each kind of balancer that trusts nobody who comes through it."""
+    apart = request.param == "rewriting"
+    started = start_farm(
+        members=MEMBERS, apart=apart, balancer_is_trusted=False, digest=("MD5", "SHA-256")
+    )
+    started.wait_for(ALL_READY, 20.0)
+    if not apart:
+        PacketBalancer(started.listen, started.pids).at_random()
+        yield started
+        return
+    with RewritingBalancer(started.listen, started.addresses, SEED):
+        yield started
+
+
+def test_phones_register_with_digest(
+    strict: RealFarm, peers_of: Callable[[RealFarm], Any], tmp_path: Path
+) -> None:
+    users = [strict.unused_user() for _ in range(REGISTRATIONS)]
+    file = tmp_path / "users.csv"
+    credentials = "[authentication username={0} password={0}-secret]"
+    lines = [f"{user};{credentials.format(user)}" for user in users]
+    file.write_text("\n".join(["SEQUENTIAL", *lines]) + "\n", encoding="utf-8")
+    what = {"calls": REGISTRATIONS, "per_second": 50, "options": ("-inf", str(file))}
+    phones = peers_of(strict).caller("register_digest", local=strict.untrusted(1), **what)
+    phones.succeed()
+    answers = [text for received, text in phones.messages if received]
+    assert sum(text.startswith("SIP/2.0 401 ") for text in answers) >= REGISTRATIONS
+    registered = {found.aor for found in strict.registrations()}
+    assert {f"sip:{user}@{DOMAIN}" for user in users} <= registered
+
+
+def test_a_retransmitted_invite_makes_one_call(anywhere: tuple[RealFarm, Any]) -> None:
+    _, peers = anywhere
     called = peers.phone("ring_late_uas", calls=CALLS)
     to = called.call.service
     peers.caller("retransmitted_invite_uac", service=to, calls=CALLS).succeed()
@@ -109,7 +160,24 @@ def test_a_retransmitted_invite_makes_one_call(peers: Any) -> None:
     assert not calls_made_twice(called)
 
 
-def test_a_call_rings_at_all_bindings_and_one_answers(farm: RealFarm, peers: Any) -> None:
+def test_a_retransmitted_200_is_acknowledged_again(peers: Any) -> None:
+    """Not behind a balancer that rewrites: SIPp takes an ACK with another Via for another ACK."""
+    called = peers.phone("retransmitted_200_uas", calls=CALLS)
+    peers.caller("call_uac", service=called.call.service, calls=CALLS, hold_ms=1_000).succeed()
+    called.succeed()
+    acks = [text for received, text in called.messages if received and text.startswith("ACK ")]
+    assert len(acks) >= 2 * CALLS
+
+
+def test_a_call_without_an_answer_is_given_up(anywhere: tuple[RealFarm, Any]) -> None:
+    _, peers = anywhere
+    called = peers.phone("cancel_uas", service="tardy", calls=CALLS)
+    peers.caller("no_answer_uac", service="tardy", calls=CALLS).succeed()
+    called.succeed()
+
+
+def test_a_call_rings_at_all_bindings_and_one_answers(anywhere: tuple[RealFarm, Any]) -> None:
+    farm, peers = anywhere
     first = peers.phone("fork_winner_uas", calls=CALLS)
     to = first.call.service
     second = peers.phone("cancel_uas", service=to, local=farm.trusted(3), calls=CALLS)
