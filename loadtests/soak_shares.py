@@ -1,7 +1,7 @@
 """How is work shared among equal members, and with one that is slow or not ready (A3, C6)?
 
 Three members, each packet at any of them: 10,000 calls with all alike (each does 33 % ± 5 %), then
-with the second one standing still for 150 ms of every 250 (it does less than 20 %), then with the
+with the second one standing still for 150 ms of every 220 (it does less than 20 %), then with the
 third one drained (it does nothing). A share is that of the requests a member forwards.
 
     python -m loadtests.soak_shares --calls 10000 --rate 200
