@@ -328,7 +328,7 @@ class Dispatcher:
         except CapacityError as error:
             self._reply(request.transaction, unavailable(error.retry_after_s))
             return
-        self.registered(request, update, outcome)
+        self._registered(request, update, outcome)
 
     def _told(
         self, request: Message, update: RegisterUpdate, told: "asyncio.Future[RegisterOutcome]"
@@ -336,11 +336,17 @@ class Dispatcher:
         self._waiting -= 1
         if told.cancelled():
             return
-        try:
-            self.registered(request, update, told.result())
-        except Exception as error:  # the store's, or a fault of ours
-            self.failed(request.transaction, error)
+        self.told(request, update, told.result)
         self._driver.wake()
+
+    def told(
+        self, request: Message, update: RegisterUpdate, outcome: Callable[[], RegisterOutcome]
+    ) -> None:
+        """Answer a REGISTER by what the store has said; `outcome` may raise why it has not."""
+        try:
+            self._registered(request, update, outcome())
+        except Exception as error:  # the store's, or a fault of ours: one request fails, no other
+            self.failed(request.transaction, error)
 
     def failed(self, transaction: int, error: Exception) -> None:
         """The store has not done it."""
@@ -350,10 +356,9 @@ class Dispatcher:
             self._log.error("request_failed", exc_info=error)
             self._reply(transaction, Reply(500))
 
-    def registered(
+    def _registered(
         self, request: Message, update: RegisterUpdate, outcome: RegisterOutcome
     ) -> None:
-        """The store has answered."""
         times = (self._clock.now_ms(), self._clock.wall_ms())
         reply = self._users.registration.answer(request, update, outcome, times)
         if outcome.status == "applied":

@@ -1,6 +1,7 @@
 """What becomes of the REGISTERs that the express lane has taken up (docs/adr/0016)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from sipfarm.base.clock import Clock
 from sipfarm.base.records import RegisterUpdate
 from sipfarm.cluster.io.cells import StoreUnavailable
-from sipfarm.cluster.registration import CorruptRecord, outcome_of
+from sipfarm.cluster.registration import outcome_of
 from sipfarm.native import ExpressLane, Message
 from sipfarm.node.dispatch import Dispatcher, EngineDriver
 from sipfarm.signaling.location import Locations
@@ -64,8 +65,5 @@ class Express:
         if error:
             self._dispatcher.failed(request.transaction, StoreUnavailable(error))
             return
-        try:
-            asked = _decode_update(update)
-            self._dispatcher.registered(request, asked, outcome_of(asked, *told))
-        except (CorruptRecord, msgspec.MsgspecError) as corrupt:
-            self._dispatcher.failed(request.transaction, corrupt)
+        asked = _decode_update(update)
+        self._dispatcher.told(request, asked, partial(outcome_of, asked, *told))

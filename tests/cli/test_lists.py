@@ -1,10 +1,8 @@
 """`sipfarm calls` and `sipfarm registrations` show all there is, however many pages it takes."""
 
-import asyncio
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,9 +11,9 @@ import pytest
 
 from sipfarm.admin.api import admin_api
 from sipfarm.admin.io.client import PAGE
-from sipfarm.admin.io.server import serving
 from sipfarm.admin.pages import CallsCursor, Page
 from sipfarm.admin.views import CallView, RegistrationView
+from tests.cli.served import Served
 from tests.cli.test_main import run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -81,35 +79,6 @@ class ManyEntries:
         return first, end, CallsCursor(1, call=end).text if more else ""
 
 
-class Served:
-    """The API of that face, on a thread of its own."""
-
-    def __init__(self, face: ManyEntries) -> None:
-        self._face = face
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._up = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        self._up.wait()
-
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        async with serving(admin_api(cast("Any", self._face), None), self._listener):
-            self._up.set()
-            await self._end.wait()
-
-
 @pytest.fixture
 def face() -> ManyEntries:
     return ManyEntries()
@@ -117,7 +86,7 @@ def face() -> ManyEntries:
 
 @pytest.fixture
 def sipfarm(face: ManyEntries, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    served = Served(face)
+    served = Served(lambda: nullcontext(admin_api(cast("Any", face), None)))
     yield lambda *words: run(capsys, *words, "--admin", served.address)
     served.end()
 

@@ -1,22 +1,20 @@
 """`sipfarm domain` and `sipfarm account` against the admin API over a real store."""
 
-import asyncio
 import io
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 
 from sipfarm.admin.api import REFUSALS
-from sipfarm.admin.io.server import serving
 from sipfarm.admin.names_api import names_routes
 from sipfarm.base.records import Account
 from sipfarm.cluster.io.store import open_store
 from sipfarm.cluster.provision import ha1
 from sipfarm.node.names_face import NamesOfFarm
+from tests.cli.served import Served
 from tests.cli.test_main import run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -32,59 +30,38 @@ class Told:
         """Nothing to do."""
 
 
-class Served:
-    """The names of a farm, on a thread of their own."""
+class ServedNames(Served):
+    """The names of a farm."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._up = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        self._up.wait()
+        super().__init__(self._opened_names)
 
     def account(self, domain: str, name: str) -> Account | None:
-        found = asyncio.run_coroutine_threadsafe(self._store.account(domain, name), self._loop)
-        return found.result(5)
+        return self.ask(self._store.account(domain, name))
 
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
-
-    async def _serve(self) -> None:
+    @asynccontextmanager
+    async def _opened_names(self) -> AsyncGenerator[Starlette]:
         async with open_store(self._url) as store:
             self._store = store
             names = NamesOfFarm(store, lambda: 1, Told())
-            app = Starlette(routes=names_routes(names), exception_handlers=REFUSALS)
-            async with serving(app, self._listener):
-                self._up.set()
-                await self._end.wait()
+            yield Starlette(routes=names_routes(names), exception_handlers=REFUSALS)
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    served = Served(f"sqlite:{tmp_path / 'farm.db'}")
+def served(tmp_path: Path) -> Iterator[ServedNames]:
+    served = ServedNames(f"sqlite:{tmp_path / 'farm.db'}")
     yield served
     served.end()
 
 
 @pytest.fixture
-def sipfarm(served: Served, capsys: pytest.CaptureFixture[str]) -> Command:
+def sipfarm(served: ServedNames, capsys: pytest.CaptureFixture[str]) -> Command:
     return lambda *words: run(capsys, *words, "--admin", served.address)
 
 
 def test_a_domain_and_an_account_are_added_set_shown_and_removed(
-    sipfarm: Command, served: Served
+    sipfarm: Command, served: ServedNames
 ) -> None:
     assert sipfarm("domain", "add", "d.test") == (0, "added domain d.test\nrevision 1\n", "")
     added = sipfarm("account", "add", "al@d.test", "--password", "x", "--number", "1001")
@@ -111,7 +88,7 @@ def test_a_domain_and_an_account_are_added_set_shown_and_removed(
 
 
 def test_a_password_comes_from_the_input_and_is_shown_nowhere(
-    sipfarm: Command, served: Served, monkeypatch: pytest.MonkeyPatch
+    sipfarm: Command, served: ServedNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sipfarm("domain", "add", "d.test")
     monkeypatch.setattr("sys.stdin", io.StringIO("from the input\n"))

@@ -58,7 +58,7 @@ class UdpReader:
     def _woken(self) -> None:
         self._read()
         self._wakes += 1
-        if self._wakes < WAKES_LOOKED_AT:
+        if self._wakes < WAKES_LOOKED_AT or self._watch.closed:
             return
         now_s = self._loop.time()
         if now_s - self._counted_since_s < WAKES_LOOKED_AT / WAKES_PER_S_BUSY:
