@@ -120,3 +120,26 @@ def test_nothing_is_read_after_stop(sockets: Sockets) -> None:
         assert not loop.remove_reader(sockets.near.fileno())
 
     asyncio.run(run())
+
+
+def test_a_reader_that_its_own_read_stops_under_load_stays_stopped(sockets: Sockets) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        faults: list[object] = []
+        loop.set_exception_handler(lambda _, context: faults.append(context))
+        for _ in range(WAKES_LOOKED_AT + 1):
+            sockets.far.send(b"load")
+        reader = UdpReader(loop, sockets.near.fileno(), sockets.read, MANY)
+
+        def stop_at_last() -> None:
+            if len(sockets.received) == WAKES_LOOKED_AT:
+                reader.stop()
+
+        sockets.on_read = stop_at_last
+        turns = iter(range(2 * WAKES_LOOKED_AT))
+        await _until(lambda: next(turns, None) is None)
+        assert len(sockets.received) == WAKES_LOOKED_AT
+        assert not reader.is_polling
+        assert not faults
+
+    asyncio.run(run())
