@@ -10,6 +10,7 @@ NB_MODULE(_native, module) {
   build["commit"] = SIPFARM_COMMIT;
   build["build_type"] = SIPFARM_BUILD_TYPE;
   build["sanitizers"] = SIPFARM_SANITIZERS;
+  build["codecs"] = SIPFARM_CODECS;
   build["compiler"] = __VERSION__;
   module.def("build_info", [build]() { return nb::dict(build); }, "What this build was made of; goes into every benchmark record.");
   bind_message(module);
