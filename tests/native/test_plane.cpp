@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -46,8 +49,22 @@ std::uint16_t free_range(unsigned count) {
   }
 }
 
+struct PerPort {
+  static constexpr SocketMode mode = SocketMode::per_port;
+};
+struct Steered {
+  static constexpr SocketMode mode = SocketMode::steered;
+};
+
+template <typename Kind>
+PlaneConfig config_of() {
+  PlaneConfig config;
+  config.sockets = Kind::mode;
+  return config;
+}
+
 struct Rig {
-  explicit Rig(PlaneConfig given = {}, std::int64_t rest_ms = 5'000) : pool{rest_ms}, plane{placed(given), pool} {
+  explicit Rig(PlaneConfig given, std::int64_t rest_ms = 5'000) : pool{rest_ms}, plane{placed(given), pool} {
     for (std::size_t bound = 1; bound != 0;) bound = plane.replenish(now_ms);
   }
   static PlaneConfig placed(PlaneConfig config) {
@@ -124,8 +141,8 @@ struct Call {
 
 }  // namespace
 
-TEST_CASE("the plane binds ahead what the pool wants, and no more") {
-  Rig rig;
+TEST_CASE_TEMPLATE("the plane binds ahead what the pool wants, and no more", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   CHECK(rig.pool.free() == 8);
   CHECK(rig.plane.totals().ports_bound == 8);
   CHECK(rig.plane.replenish(rig.now_ms) == 0);
@@ -134,8 +151,8 @@ TEST_CASE("the plane binds ahead what the pool wants, and no more") {
   CHECK(rig.plane.totals().ports_bound == 8);
 }
 
-TEST_CASE("a port of another process is skipped, and taken once it is free") {
-  PlaneConfig config;
+TEST_CASE_TEMPLATE("a port of another process is skipped, and taken once it is free", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
   config.first_port = free_range(16);
   config.last_port = static_cast<std::uint16_t>(config.first_port + 15);
   auto other = std::make_unique<MediaSocket>("127.0.0.1", static_cast<std::uint16_t>(config.first_port + 3));
@@ -162,8 +179,8 @@ TEST_CASE("a wrong address or an empty range is refused when the plane is built"
   CHECK_THROWS_AS((Plane{empty, pool}), std::invalid_argument);
 }
 
-TEST_CASE("a process out of descriptors says why it binds no port, and goes on when there are some") {
-  PlaneConfig config;
+TEST_CASE_TEMPLATE("a process out of descriptors says why it binds no port, and goes on when there are some", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
   config.first_port = free_range(16);
   config.last_port = static_cast<std::uint16_t>(config.first_port + 15);
   config.address = Rig::at(0);
@@ -184,8 +201,8 @@ TEST_CASE("a process out of descriptors says why it binds no port, and goes on w
   CHECK(later >= 7);  // the port that failed is tried on the next lap
 }
 
-TEST_CASE("a call is relayed both ways and counted while it runs") {
-  Rig rig;
+TEST_CASE_TEMPLATE("a call is relayed both ways and counted while it runs", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   Call call{rig};
   const Bytes there = rtp_packet(1, "from alice");
   const Bytes back = rtp_packet(1, "from bob");
@@ -200,8 +217,8 @@ TEST_CASE("a call is relayed both ways and counted while it runs") {
   CHECK(rig.plane.totals().streams == 1);
 }
 
-TEST_CASE("a closed stream gives final counters, and its ports serve the next call after their rest") {
-  Rig rig;
+TEST_CASE_TEMPLATE("a closed stream gives final counters, and its ports serve the next call after their rest", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   Call call{rig};
   const Bytes packet = rtp_packet(1, "hello");
   CHECK(call.hears(call.bob, call.alice, call.port_a, packet) == packet);
@@ -222,8 +239,8 @@ TEST_CASE("a closed stream gives final counters, and its ports serve the next ca
   CHECK(next.hears(next.bob, next.alice, next.port_a, other) == other);
 }
 
-TEST_CASE("a hijacker is refused, also after a re-INVITE that changes nothing") {
-  Rig rig;
+TEST_CASE_TEMPLATE("a hijacker is refused, also after a re-INVITE that changes nothing", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   Call call{rig};
   const MediaSocket stranger;
   const Bytes first = rtp_packet(1, "alice");
@@ -239,8 +256,8 @@ TEST_CASE("a hijacker is refused, also after a re-INVITE that changes nothing") 
   CHECK_FALSE(stranger.receive(0));
 }
 
-TEST_CASE("an echo stream answers its phone") {
-  Rig rig;
+TEST_CASE_TEMPLATE("an echo stream answers its phone", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   const MediaSocket phone;
   const std::uint16_t port = rig.take();
   rig.apply(Command::open_echo(5, port, at(phone)));
@@ -257,8 +274,8 @@ TEST_CASE("an echo stream answers its phone") {
   CHECK(masked == rtp_packet(3, "hello", 101));
 }
 
-TEST_CASE("silence is told by the thread's own clock") {
-  PlaneConfig config;
+TEST_CASE_TEMPLATE("silence is told by the thread's own clock", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
   config.silence_timeout_ms = 300;
   Rig rig{config};
   Call talking{rig, 1};
@@ -269,8 +286,8 @@ TEST_CASE("silence is told by the thread's own clock") {
   CHECK(rig.expect(Event::Kind::silence).stream == 1);
 }
 
-TEST_CASE("an open that cannot be carried out is told as failed") {
-  Rig rig;
+TEST_CASE_TEMPLATE("an open that cannot be carried out is told as failed", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   Call call{rig, 1};
   const std::uint16_t spare = rig.take();
   struct Case {
@@ -294,8 +311,8 @@ TEST_CASE("an open that cannot be carried out is told as failed") {
   CHECK(rig.plane.totals().commands_refused == std::size(cases) + 1);
 }
 
-TEST_CASE("two threads share the streams, and a storm of commands leaves nothing behind") {
-  PlaneConfig config;
+TEST_CASE_TEMPLATE("two threads share the streams, and a storm of commands leaves nothing behind", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
   config.threads = 2;
   Rig rig{config, 0};
   std::uint64_t id = 100;
@@ -327,8 +344,8 @@ TEST_CASE("two threads share the streams, and a storm of commands leaves nothing
   CHECK(rig.pool.free() + rig.pool.resting() == 8);
 }
 
-TEST_CASE("stop closes every port, and may be called twice") {
-  Rig rig;
+TEST_CASE_TEMPLATE("stop closes every port, and may be called twice", Kind, PerPort, Steered) {
+  Rig rig{config_of<Kind>()};
   Call call{rig};
   rig.plane.stop();
   const MediaSocket again{"127.0.0.1", call.port_a};
@@ -353,8 +370,8 @@ TEST_CASE("packets gather only where the rate makes it worthwhile") {
   for (int i = 0; i < 1'000; ++i) CHECK_FALSE(off.update(64, now_us += 100));
 }
 
-TEST_CASE("bursts on one port lose nothing and keep their order while packets gather") {
-  PlaneConfig config;
+TEST_CASE_TEMPLATE("bursts on one port lose nothing and keep their order while packets gather", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
   config.coalesce_us = 2'000;
   config.max_packets_per_s = 1'000'000;
   Rig rig{config};
@@ -372,4 +389,115 @@ TEST_CASE("bursts on one port lose nothing and keep their order while packets ga
       REQUIRE(heard->bytes == rtp_packet(sequence++, "burst"));
     }
   }
+}
+
+TEST_CASE("a plane says what carries its packets, and why not the other") {
+  Rig steered{config_of<Steered>()};
+  CHECK(steered.plane.socket_mode() == SocketMode::steered);
+  CHECK(steered.plane.socket_mode_reason().empty());
+  steered.plane.stop();
+  CHECK(steered.plane.socket_mode() == SocketMode::steered);
+  Rig per_port{config_of<PerPort>()};
+  CHECK(per_port.plane.socket_mode() == SocketMode::per_port);
+  CHECK(per_port.plane.socket_mode_reason().empty());  // as it was asked for
+  PlaneConfig wildcard;
+  wildcard.address = Address::parse("0.0.0.0", 0).value();
+  PortPool pool;
+  CHECK(Plane{wildcard, pool}.socket_mode() == SocketMode::per_port);
+  CHECK(Plane{wildcard, pool}.socket_mode_reason() == "the media address is a wildcard");
+  wildcard.sockets = SocketMode::steered;
+  CHECK_THROWS_AS((Plane{wildcard, pool}), std::system_error);
+}
+
+TEST_CASE("planes with one range share it: a port belongs to the first, however each carries") {
+  PlaneConfig config = config_of<Steered>();
+  config.first_port = free_range(16);
+  config.last_port = static_cast<std::uint16_t>(config.first_port + 15);
+  for (const SocketMode first : {SocketMode::steered, SocketMode::per_port}) {
+    for (const SocketMode second : {SocketMode::steered, SocketMode::per_port}) {
+      CAPTURE(static_cast<int>(first));
+      CAPTURE(static_cast<int>(second));
+      PlaneConfig other = config;
+      config.sockets = first;
+      other.sockets = second;
+      auto rig = std::make_unique<Rig>(config);
+      Rig later{other};
+      CHECK(rig->pool.free() == 8);
+      CHECK(later.pool.free() == 0);
+      CHECK(later.plane.totals().ports_foreign == 8);
+      CHECK_THROWS_AS((MediaSocket{"127.0.0.1", config.first_port}), std::runtime_error);
+      Call call{*rig};
+      const Bytes packet = rtp_packet(1, "through the first");
+      CHECK(call.hears(call.bob, call.alice, call.port_a, packet) == packet);
+      rig->plane.stop();
+      later.now_ms += 10'000;
+      CHECK(later.plane.replenish(later.now_ms) == 8);
+      Call next{later};
+      CHECK(next.hears(next.bob, next.alice, next.port_a, packet) == packet);
+    }
+  }
+}
+
+TEST_CASE("steered ports need no descriptors, whatever their number") {
+  PlaneConfig config = config_of<Steered>();
+  config.first_port = free_range(1'000);
+  config.last_port = static_cast<std::uint16_t>(config.first_port + 999);
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator all{"/proc/self/fd"};
+    return std::distance(begin(all), end(all));
+  };
+  Rig rig{config};
+  const auto with_some = descriptors();
+  while (rig.pool.take(rig.now_ms) || rig.plane.replenish(rig.now_ms) > 0) {
+  }
+  CHECK(rig.plane.totals().ports_bound == 500);
+  CHECK(descriptors() == with_some);
+}
+
+TEST_CASE("a flood on one port starves no other, and what the kernel kept off is counted") {
+  PlaneConfig config = config_of<Steered>();
+  config.max_packets_per_s = 100;
+  Rig rig{config};
+  Call flooded{rig, 1};
+  Call calm{rig, 2};
+  const Bytes packet = rtp_packet(1, "hello");
+  CHECK(flooded.hears(flooded.bob, flooded.alice, flooded.port_a, packet) == packet);
+  CHECK(calm.hears(calm.bob, calm.alice, calm.port_a, packet) == packet);
+  constexpr std::uint64_t k_flood = 20'000;
+  constexpr std::uint64_t k_calm = 20;
+  const auto began = std::chrono::steady_clock::now();
+  for (std::uint64_t i = 0; i < k_flood; ++i) {
+    flooded.alice.send(packet, Rig::at(flooded.port_a));
+    if (i % (k_flood / k_calm) == 0) calm.alice.send(packet, Rig::at(calm.port_a));
+  }
+  for (std::uint64_t i = 0; i < k_calm; ++i) REQUIRE(calm.bob.receive(k_patience_ms));
+  const auto refused = [&] { return (*rig.plane.stats(1))[0].flooded; };
+  const auto accepted = [&] { return (*rig.plane.stats(1))[0].packets_in; };
+  CHECK(eventually([&] { return refused() + accepted() == k_flood + 1; }));
+  const auto lasted_s = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began).count();
+  CHECK(accepted() <= static_cast<std::uint64_t>(lasted_s + 2) * config.max_packets_per_s);
+  CHECK(eventually([&] { return rig.plane.totals().dropped == refused(); }));
+  CHECK(rig.plane.totals().queue_full == 0);
+  // The port is open again with the next window.
+  CHECK(flooded.hears(flooded.bob, flooded.alice, flooded.port_a, packet) == packet);
+}
+
+TEST_CASE("strangers of a locked port and packets for a port at rest do not reach the thread, and are counted") {
+  PlaneConfig config = config_of<Steered>();
+  Rig rig{config};
+  Call call{rig, 1};
+  const MediaSocket stranger;
+  const Bytes packet = rtp_packet(1, "hello");
+  CHECK(call.hears(call.bob, call.alice, call.port_a, packet) == packet);
+  for (int i = 0; i < 1'000; ++i) stranger.send(packet, Rig::at(call.port_a));
+  CHECK(eventually([&] { return (*rig.plane.stats(1))[0].strangers == 1'000; }));
+  CHECK(rig.plane.totals().dropped == 1'000);
+  rig.apply(Command::close(1));
+  rig.expect(Event::Kind::closed);
+  const std::uint64_t before = rig.plane.totals().late;
+  for (int i = 0; i < 100; ++i) call.alice.send(packet, Rig::at(call.port_a));
+  rig.apply(Command::open_relay(2, call.port_a, call.port_b, at(call.alice), at(call.bob)));
+  CHECK(call.hears(call.bob, call.alice, call.port_a, packet) == packet);
+  CHECK(rig.plane.totals().late - before >= 100);  // and what came before the port was open
+  CHECK((*rig.plane.stats(2))[0].packets_in == 1);
 }

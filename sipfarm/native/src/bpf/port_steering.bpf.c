@@ -11,10 +11,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 
-/* Set before the program is loaded. */
-const volatile __u32 family;
-const volatile __be32 address[4];
-const volatile __u32 first_port;
+const volatile struct steering_settings settings;
 
 /* One entry for each port from first_port on. */
 struct {
@@ -37,21 +34,21 @@ struct {
 #define DIFFERS6(ip, other) ((ip[0] ^ other[0]) | (ip[1] ^ other[1]) | (ip[2] ^ other[2]) | (ip[3] ^ other[3]))
 
 static __always_inline int is_for_us(const struct bpf_sk_lookup *ctx) {
-  if (ctx->protocol != IPPROTO_UDP || ctx->family != family) return 0;
-  if (family == AF_INET) return ctx->local_ip4 == address[0];
-  return DIFFERS6(ctx->local_ip6, address) == 0;
+  if (ctx->protocol != IPPROTO_UDP || ctx->family != settings.family) return 0;
+  if (settings.family == AF_INET) return ctx->local_ip4 == settings.address[0];
+  return DIFFERS6(ctx->local_ip6, settings.address) == 0;
 }
 
 static __always_inline int is_from(const struct bpf_sk_lookup *ctx, const struct steered_port *port) {
   if (ctx->remote_port != port->remote_port) return 0;
-  if (family == AF_INET) return ctx->remote_ip4 == port->remote_ip[0];
+  if (settings.family == AF_INET) return ctx->remote_ip4 == port->remote_ip[0];
   return DIFFERS6(ctx->remote_ip6, port->remote_ip) == 0;
 }
 
 SEC("sk_lookup")
 int steer(struct bpf_sk_lookup *ctx) {
   if (!is_for_us(ctx)) return SK_PASS;
-  __u32 key = ctx->local_port - first_port;
+  __u32 key = ctx->local_port - settings.first_port;
   struct steered_port *port = bpf_map_lookup_elem(&ports, &key);
   if (!port) return SK_PASS;
   __u32 place = *(volatile __u8 *)&port->place;

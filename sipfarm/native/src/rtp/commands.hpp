@@ -85,7 +85,7 @@ struct SideCounters {
   std::uint64_t bytes_in = 0;
   std::uint64_t packets_out = 0;
   std::uint64_t bytes_out = 0;
-  std::uint64_t strangers = 0;   // refused by the latch; once a side is connected the kernel refuses them uncounted
+  std::uint64_t strangers = 0;   // refused by the latch, or by the kernel for it; uncounted where a port with its own socket is locked
   std::uint64_t malformed = 0;   // neither RTP, RTCP, STUN, DTLS nor ZRTP, or cut short
   std::uint64_t flooded = 0;     // above the packet rate one port may have
   std::uint64_t unsent = 0;      // no address known yet, or the kernel refused

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,6 +22,12 @@ int checked(int fd, const char* what) {
 int make_epoll() { return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"); }
 
 int make_eventfd() { return checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd"); }
+
+std::array<int, 2> make_socket_pair() {
+  std::array<int, 2> ends{};
+  checked(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), "socketpair");
+  return ends;
+}
 
 void signal_fd(int eventfd) noexcept {
   const std::uint64_t one = 1;

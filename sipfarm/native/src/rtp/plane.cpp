@@ -10,8 +10,12 @@
 #include <unordered_map>
 #include <utility>
 
+#include "bpf/port_steering.hpp"
 #include "rtp/descriptors.hpp"
+#include "rtp/held_ports.hpp"
+#include "rtp/port_sockets.hpp"
 #include "rtp/socket.hpp"
+#include "rtp/steered_sockets.hpp"
 #include "rtp/worker.hpp"
 
 namespace sipfarm::rtp {
@@ -22,10 +26,17 @@ constexpr std::int64_t k_retry_ms = 5'000;         // before foreign ports are t
 constexpr std::size_t k_failures = 65'536;         // failed events kept until polled
 constexpr std::size_t k_backlog_per_worker = 65'536;
 
-struct BoundPair {
-  UdpSocket rtp;
-  UdpSocket rtcp;
-  bool busy = false;  // some stream has it, or is closing it
+/// A port pair that nobody else can bind.
+struct Pair {
+  std::array<int, 2> fds{-1, -1};  // RTP and RTCP, where each port has a socket
+  bool busy = false;               // some stream has it, or is closing it
+};
+
+/// What steered ports need.
+struct Steering {
+  HeldPorts held;
+  std::unique_ptr<bpf::PortSteering> kernel;
+  std::vector<std::unique_ptr<SteeredSockets>> sockets;  // until the workers take them
 };
 
 /// A stream as the control thread holds it.
@@ -56,17 +67,25 @@ struct Plane::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  void steer(unsigned threads);
+  std::unique_ptr<MediaSockets> sockets_for(std::size_t worker);
   enum class Bound : std::uint8_t { pair, skipped, failed };
   Bound bind_next();
+  bool keep_fresh();
   bool apply(const Command& command);
   bool open(const Command& command);
-  BoundPair* idle_pair(std::uint16_t port);
+  Pair* idle_pair(std::uint16_t port);
   void fail(const Command& command);
   void forget(std::uint64_t id);
 
   PlaneConfig config;
   PortPool& pool;
-  std::unordered_map<std::uint16_t, BoundPair> pairs;  // before the workers: they end first
+  std::unique_ptr<Steering> steering;  // before the workers: they end first
+  std::string not_steered;
+  std::vector<UdpSocket> sockets;     // of the pairs, where each port has its own
+  std::vector<UdpSocket> fresh;       // bound in this call, RTP and RTCP in turn
+  std::vector<std::uint16_t> fresh_ports;
+  std::unordered_map<std::uint16_t, Pair> pairs;
   std::unordered_map<std::uint64_t, Entry> streams;
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::size_t> loads;  // streams of each worker, closing ones too
@@ -86,7 +105,7 @@ Plane::Impl::Impl(const PlaneConfig& given, PortPool& ports) : config{given}, po
   cursor = config.first_port;
   if (cursor + 1 > config.last_port) throw std::invalid_argument{"the media port range holds no pair of ports"};
   config.address.port = 0;
-  if (!UdpSocket::bind(config.address, config.dscp)) {
+  if (!UdpSocket::bind(config.address)) {
     throw std::system_error{errno, std::generic_category(), "media address " + config.address.host()};
   }
   event_fd = make_eventfd();
@@ -98,8 +117,33 @@ Plane::Impl::Impl(const PlaneConfig& given, PortPool& ports) : config{given}, po
   each.coalesce_us = std::min(config.coalesce_us, 20'000U);
   each.event_fd = event_fd;
   const unsigned threads = std::max(1U, config.threads);
-  for (unsigned i = 0; i < threads; ++i) workers.push_back(std::make_unique<Worker>(each));
+  if (config.sockets != SocketMode::per_port) steer(threads);
+  config.sockets = steering ? SocketMode::steered : SocketMode::per_port;
+  for (unsigned i = 0; i < threads; ++i) workers.push_back(std::make_unique<Worker>(each, sockets_for(i)));
   loads.assign(threads, 0);
+}
+
+/// Makes all that steering needs, or nothing of it.
+void Plane::Impl::steer(unsigned threads) {
+  const SteeredConfig each{config.address, config.first_port, config.last_port, config.dscp, 0};
+  auto made = std::make_unique<Steering>();
+  made->kernel = bpf::PortSteering::attach({each.address, each.first_port, each.last_port, threads}, not_steered);
+  while (made->kernel && made->sockets.size() < threads) {
+    SteeredConfig one = each;
+    one.worker = static_cast<unsigned>(made->sockets.size());
+    made->sockets.push_back(SteeredSockets::make(one, *made->kernel, not_steered));
+    if (!made->sockets.back()) break;
+  }
+  if (not_steered.empty()) {
+    steering = std::move(made);
+  } else if (config.sockets == SocketMode::steered) {
+    throw std::system_error{std::make_error_code(std::errc::operation_not_supported), not_steered};
+  }
+}
+
+std::unique_ptr<MediaSockets> Plane::Impl::sockets_for(std::size_t worker) {
+  if (steering) return std::move(steering->sockets[worker]);
+  return std::make_unique<PortSockets>();
 }
 
 Plane::Impl::~Impl() {
@@ -114,9 +158,9 @@ Plane::Impl::Bound Plane::Impl::bind_next() {
   if (pool.contains(port)) return Bound::skipped;
   net::Address local = config.address;
   local.port = port;
-  auto rtp = UdpSocket::bind(local, config.dscp);
+  auto rtp = UdpSocket::bind(local);
   ++local.port;
-  auto rtcp = rtp ? UdpSocket::bind(local, config.dscp) : std::nullopt;
+  auto rtcp = rtp ? UdpSocket::bind(local) : std::nullopt;
   if (!rtcp && errno != EADDRINUSE && errno != EACCES) {
     bind_errno = errno;
     return Bound::failed;
@@ -125,9 +169,36 @@ Plane::Impl::Bound Plane::Impl::bind_next() {
     ++foreign_this_lap;
     return Bound::skipped;
   }
-  pairs.emplace(port, BoundPair{std::move(*rtp), std::move(*rtcp)});
-  pool.add(port);
+  fresh_ports.push_back(port);
+  fresh.push_back(std::move(*rtp));
+  fresh.push_back(std::move(*rtcp));
   return Bound::pair;
+}
+
+/// The pairs bound in this call join the pool. False if the kernel will not keep them for us.
+bool Plane::Impl::keep_fresh() {
+  const bool kept = !steering || steering->held.hold(fresh);
+  if (!kept) bind_errno = errno;
+  for (std::size_t i = 0; kept && i < fresh_ports.size(); ++i) {
+    const std::uint16_t port = fresh_ports[i];
+    Pair pair;
+    for (std::size_t k = 0; k < 2; ++k) {
+      UdpSocket& socket = fresh[2 * i + k];
+      if (steering) {
+        steering->kernel->hold(static_cast<std::uint16_t>(port + k));
+        continue;
+      }
+      mark(socket.fd(), config.address.v6, config.dscp);
+      mute(socket.fd());
+      pair.fds[k] = socket.fd();
+      sockets.push_back(std::move(socket));
+    }
+    pairs.emplace(port, pair);
+    pool.add(port);
+  }
+  fresh_ports.clear();
+  fresh.clear();
+  return kept;
 }
 
 bool Plane::Impl::apply(const Command& command) {
@@ -146,8 +217,8 @@ bool Plane::Impl::open(const Command& command) {
   const bool echo = command.kind == Command::Kind::open_echo;
   const std::size_t chosen =
       static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
-  BoundPair* const a = idle_pair(command.ports[0]);
-  BoundPair* const b = echo ? nullptr : idle_pair(command.ports[1]);
+  Pair* const a = idle_pair(command.ports[0]);
+  Pair* const b = echo ? nullptr : idle_pair(command.ports[1]);
   if (a == nullptr || (!echo && b == nullptr) || a == b || streams.contains(command.stream) ||
       loads[chosen] >= config.max_streams || workers[chosen]->backlog() >= k_backlog_per_worker) {
     fail(command);
@@ -160,8 +231,12 @@ bool Plane::Impl::open(const Command& command) {
   for (const auto& [pair, side] : {std::pair{a, Side::a}, std::pair{b, Side::b}}) {
     if (pair == nullptr) continue;
     pair->busy = true;
-    stream.face(side).rtp.fd = pair->rtp.fd();
-    stream.face(side).rtcp.fd = pair->rtcp.fd();
+    Face& face = stream.face(side);
+    const std::uint16_t port = command.ports[index(side)];
+    face.rtp.port = port;
+    face.rtcp.port = static_cast<std::uint16_t>(port + 1);
+    face.rtp.fd = pair->fds[0];
+    face.rtcp.fd = pair->fds[1];
   }
   streams.emplace(command.stream, std::move(entry));
   ++loads[chosen];
@@ -169,7 +244,7 @@ bool Plane::Impl::open(const Command& command) {
   return true;
 }
 
-BoundPair* Plane::Impl::idle_pair(std::uint16_t port) {
+Pair* Plane::Impl::idle_pair(std::uint16_t port) {
   const auto found = pairs.find(port);
   return found == pairs.end() || found->second.busy ? nullptr : &found->second;
 }
@@ -216,7 +291,9 @@ std::size_t Plane::replenish(std::int64_t now_ms) {
     plane.next_lap_ms = now_ms + k_retry_ms;
     break;
   }
-  return bound;
+  if (plane.keep_fresh()) return bound;
+  plane.next_lap_ms = now_ms + k_retry_ms;
+  return 0;
 }
 
 void Plane::apply(std::span<const Command> commands) {
@@ -258,8 +335,11 @@ PlaneTotals Plane::totals() const {
     const RelayTotals& each = worker->totals();
     sums.packets_relayed += each.packets.get();
     sums.bytes_relayed += each.bytes.get();
-    sums.dropped += each.dropped.get();
-    sums.wakeups += each.wakeups.get();
+    const SocketTotals& sockets = worker->socket_totals();
+    sums.dropped += each.dropped.get() + sockets.kept_off.get();
+    sums.late += sockets.late.get();
+    sums.queue_full += sockets.queue_full.get();
+    sums.wakeups += worker->wakeups();
     sums.events_lost += each.events_lost.get();
   }
   sums.commands_refused = plane.refused;
@@ -274,6 +354,10 @@ const net::Address& Plane::advertise() const noexcept {
   return impl_->config.advertise.is_unspecified() ? impl_->config.address : impl_->config.advertise;
 }
 
+SocketMode Plane::socket_mode() const noexcept { return impl_->config.sockets; }
+
+const std::string& Plane::socket_mode_reason() const noexcept { return impl_->not_steered; }
+
 void Plane::stop() {
   Impl& plane = *impl_;
   for (const auto& worker : plane.workers) worker->stop();
@@ -281,6 +365,8 @@ void Plane::stop() {
   plane.workers.clear();
   plane.streams.clear();
   plane.pairs.clear();
+  plane.sockets.clear();
+  plane.steering.reset();
 }
 
 }  // namespace sipfarm::rtp

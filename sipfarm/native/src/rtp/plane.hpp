@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "net/address.hpp"
@@ -13,6 +14,12 @@
 
 namespace sipfarm::rtp {
 
+/// What carries the packets of many ports.
+enum class SocketMode : std::uint8_t {
+  automatic,  // steered where it can be had
+  per_port,   // a socket, and so a descriptor, for each port
+  steered,    // a socket for each thread; the kernel steers packets to it
+};
 
 struct PlaneConfig {
   net::Address address;    // IP that the ports are bound on; its port is not used
@@ -27,6 +34,7 @@ struct PlaneConfig {
   unsigned coalesce_us = 1'000;            // how long a thread lets packets gather after a batch; 0: not at all
   std::uint32_t max_packets_per_s = 5'000; // of one port; bounds floods and relay loops
   unsigned dscp = 46;                      // EF (RFC 3246); 0..63
+  SocketMode sockets = SocketMode::automatic;
 };
 
 /// Sums over all threads since the start.
@@ -34,6 +42,8 @@ struct PlaneTotals {
   std::uint64_t packets_relayed = 0;
   std::uint64_t bytes_relayed = 0;
   std::uint64_t dropped = 0;          // strangers, malformed, flooded, unsent
+  std::uint64_t late = 0;             // steered: came for ports at rest; known when the port is next used
+  std::uint64_t queue_full = 0;       // steered: lost since a thread did not read in time
   std::uint64_t wakeups = 0;
   std::uint64_t events_lost = 0;      // latched or silence events that found the ring full
   std::uint64_t commands_refused = 0; // for unknown streams, or above the bound
@@ -47,8 +57,8 @@ struct PlaneTotals {
 /// collects their events. All methods are for the control thread.
 class Plane {
  public:
-  /// Throws std::system_error if the address is not of this machine or there are no threads or descriptors to be
-  /// had, std::invalid_argument if the port range holds no pair.
+  /// Throws std::system_error if the address is not of this machine, there are no threads or descriptors to be
+  /// had, or steering was asked for and cannot be had; std::invalid_argument if the port range holds no pair.
   Plane(const PlaneConfig& config, PortPool& pool);
   ~Plane();
   Plane(const Plane&) = delete;
@@ -68,6 +78,10 @@ class Plane {
   std::optional<std::array<SideCounters, 2>> stats(std::uint64_t stream) const;
   PlaneTotals totals() const;
   const net::Address& advertise() const noexcept;
+  /// Never `automatic`.
+  SocketMode socket_mode() const noexcept;
+  /// Why ports have sockets of their own; empty where they have none, or where that was asked for.
+  const std::string& socket_mode_reason() const noexcept;
 
   /// Ends the threads and closes the sockets; what is open is cut off. Called by the destructor.
   void stop();

@@ -1,18 +1,9 @@
 #include "rtp/relay.hpp"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-
-#include "rtp/descriptors.hpp"
-#include "rtp/socket.hpp"
 
 namespace sipfarm::rtp {
 namespace {
-
-constexpr std::size_t k_datagram_bytes = 65'536;
 
 /// 0.0.0.0 holds a stream (RFC 3264 §8.4); a group is never sent to on a peer's word.
 net::Address usable(const net::Address& address) noexcept {
@@ -28,18 +19,9 @@ net::Address rtcp_of(const Remote& remote) noexcept {
 
 }  // namespace
 
-Relay::Relay(const RelayConfig& config, SpscRing<Event>& events)
-    : config_{config}, events_{events}, epoll_{make_epoll()}, buffer_(k_datagram_bytes) {
+Relay::Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events)
+    : config_{config}, sockets_{sockets}, events_{events} {
   streams_.reserve(config_.max_streams);
-  closed_.reserve(config_.max_streams);
-}
-
-Relay::~Relay() { ::close(epoll_); }
-
-void Relay::watch(int fd) noexcept {
-  epoll_event event{EPOLLIN, {}};
-  event.data.ptr = nullptr;
-  ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
 }
 
 // ---- commands
@@ -53,34 +35,23 @@ void Relay::open(Stream& stream, const Command& command, std::int64_t now_ms) no
   for (const Side side : {Side::a, Side::b}) {
     Face& face = stream.face(side);
     face.counters.last_in_ms.set(static_cast<std::uint64_t>(now_ms));
-    const bool rtp = attach(face.rtp, stream, side, false);
-    const bool rtcp = attach(face.rtcp, stream, side, true);  // in any case: what leaves by it looks for its stream
-    if (!rtp || !rtcp) {
-      detach(face.rtp);
-      detach(face.rtcp);
-      continue;  // no memory for another watch: the stream stays silent and is told as such
-    }
+    attach(face.rtp, stream, side, false);
+    attach(face.rtcp, stream, side, true);
     set_remote(stream, side, command.remotes[index(side)], now_ms);
   }
 }
 
-bool Relay::attach(Channel& channel, Stream& stream, Side side, bool rtcp) noexcept {
-  channel.stream = &stream;
+void Relay::attach(Channel& channel, Stream& stream, Side side, bool rtcp) noexcept {
+  channel.stream = &stream;  // also without a port: what leaves by it looks for its stream
   channel.side = side;
   channel.rtcp = rtcp;
   channel.latch = SourceLatch{config_.latch};
-  if (channel.fd < 0) return true;  // an echo has one face
-  epoll_event event{EPOLLIN, {}};
-  event.data.ptr = &channel;
-  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, channel.fd, &event) != 0) return false;
-  unmute(channel.fd);
-  return true;
+  if (!channel.present()) return;
+  if (!sockets_.open(channel)) channel.port = 0;  // no memory for another watch: it stays silent and is told as such
 }
 
 void Relay::detach(Channel& channel) noexcept {
-  if (channel.fd < 0) return;
-  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, channel.fd, nullptr);
-  mute(channel.fd);
+  if (channel.present()) sockets_.close(channel);
 }
 
 void Relay::set_remote(Stream& stream, Side side, const Remote& remote, std::int64_t now_ms) noexcept {
@@ -92,18 +63,11 @@ void Relay::set_remote(Stream& stream, Side side, const Remote& remote, std::int
 
 void Relay::reopen(Channel& channel, const net::Address& signalled, const net::Address& signalling,
                    std::int64_t now_ms) noexcept {
-  if (channel.fd < 0) return;
+  if (!channel.present()) return;
   channel.latch.open(signalled, signalling, now_ms);
   if (channel.latch.locked()) return;
-  if (channel.connected) disconnect(channel.fd);
-  channel.connected = false;
-  channel.settled = false;
-  aim(channel);
-}
-
-void Relay::aim(Channel& channel) noexcept {
-  const net::Address& remote = channel.latch.remote();
-  channel.to_bytes = remote.empty() ? 0 : remote.to_sockaddr(channel.to);
+  sockets_.unlock(channel);
+  sockets_.aim(channel);
 }
 
 void Relay::set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept {
@@ -119,87 +83,51 @@ void Relay::close(Stream& stream) noexcept {
   streams_.back()->place = stream.place;
   streams_[stream.place] = streams_.back();
   streams_.pop_back();
-  closed_.push_back(&stream);
+  stream.drained_at = sockets_.drains() + 2;
+  stream.next_closed = nullptr;
+  *closed_end_ = &stream;
+  closed_end_ = &stream.next_closed;
 }
 
 // ---- the way of a packet
 
-bool Relay::wait(int timeout_ms) noexcept {
-  const int count = ::epoll_wait(epoll_, ready_.data(), static_cast<int>(ready_.size()), timeout_ms);
-  ready_count_ = count > 0 ? static_cast<std::size_t>(count) : 0;
-  totals_.wakeups.add(1);
-  bool watched = false;
-  for (std::size_t i = 0; i < ready_count_; ++i) watched |= ready_[i].data.ptr == nullptr;
-  return watched;
-}
-
 std::size_t Relay::carry(std::int64_t now_ms) noexcept {
-  taken_ = 0;
-  for (std::size_t i = 0; i < ready_count_; ++i) {
-    if (i + 1 < ready_count_) __builtin_prefetch(ready_[i + 1].data.ptr);
-    if (ready_[i].data.ptr != nullptr) serve(*static_cast<Channel*>(ready_[i].data.ptr), now_ms);
-  }
-  ready_count_ = 0;
-  return taken_;
+  std::size_t taken = 0;
+  int batches = 0;
+  do {
+    const std::span<Arrival> arrivals = sockets_.receive(now_ms);
+    for (const Arrival& arrival : arrivals) pass(arrival, now_ms);
+    send();
+    taken += arrivals.size();
+  } while (sockets_.more() && ++batches < k_batches);
+  return taken;
 }
 
-/// With thousands of streams each packet meets a cold cache: fetch what it will need while the kernel is at work.
-void Relay::prefetch(const Channel& channel) noexcept {
-  const Stream& stream = *channel.stream;
-  const Face& out = stream.faces[index(opposite(channel.side))];
-  __builtin_prefetch(&stream);
-  __builtin_prefetch(&stream.faces[index(channel.side)], 1);
-  __builtin_prefetch(&out, 1);
-  __builtin_prefetch(&out.rtp);
-}
-
-void Relay::serve(Channel& channel, std::int64_t now_ms) noexcept {
-  for (int i = 0; i < k_settle; ++i) {
-    Datagram datagram;
-    const Received received = receive(channel, datagram);
-    if (received == Received::packet) pass(channel, datagram, now_ms);
-    if (received == Received::nothing) channel.settled = channel.connected;
-    if (received == Received::nothing || channel.settled || !channel.connected) return;
-  }
-}
-
-Relay::Received Relay::receive(Channel& channel, Datagram& datagram) noexcept {
-  ssize_t count = 0;
-  prefetch(channel);
-  if (channel.settled) {
-    count = ::recv(channel.fd, buffer_.data(), buffer_.size(), 0);
-  } else {
-    sockaddr_storage storage;  // written by the kernel
-    socklen_t bytes = sizeof storage;
-    count = ::recvfrom(channel.fd, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&storage), &bytes);
-    if (count >= 0) datagram.source = net::Address::from_sockaddr(storage).value_or(net::Address{});
-  }
-  if (count < 0) return errno == EAGAIN ? Received::nothing : Received::error;
-  ++taken_;
-  datagram.bytes = {buffer_.data(), static_cast<std::size_t>(count)};
-  return Received::packet;
-}
-
-void Relay::pass(Channel& in, const Datagram& datagram, std::int64_t now_ms) noexcept {
+void Relay::pass(const Arrival& arrival, std::int64_t now_ms) noexcept {
+  Channel& in = *arrival.channel;
   Stream& stream = *in.stream;
   LiveCounters& counters = stream.face(in.side).counters;
-  const Packet kind = stream.opaque ? Packet::rtp : demux(datagram.bytes);
+  if (!in.allowance.take(now_ms, config_.max_packets_per_s)) {
+    sockets_.shed(in, now_ms);
+    return drop(counters.flooded);
+  }
+  const Packet kind = stream.opaque ? Packet::rtp : demux(arrival.bytes);
   if (kind == Packet::malformed) return drop(counters.malformed);
-  if (!in.settled && !admit(in, datagram.source, now_ms)) return drop(counters.strangers);
-  if (!in.allowance.take(now_ms, config_.max_packets_per_s)) return drop(counters.flooded);
+  if (!arrival.vouched && !admit(in, *arrival.source, now_ms)) return drop(counters.strangers);
   counters.packets_in.add(1);
-  counters.bytes_in.add(datagram.bytes.size());
+  counters.bytes_in.add(arrival.bytes.size());
   counters.last_in_ms.set(static_cast<std::uint64_t>(now_ms));
-  if (Channel* out = route(in, kind, datagram.bytes)) send(*out, datagram.bytes);
+  if (Channel* out = route(in, kind, arrival.bytes)) depart(*out, arrival.bytes);
 }
 
-bool Relay::admit(Channel& in, const net::Address& source, std::int64_t now_ms) noexcept {
+bool Relay::admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms) noexcept {
+  const net::Address source = net::Address::from_sockaddr(from).value_or(net::Address{});
   const net::Address before = in.latch.remote();
   const SourceLatch::Verdict verdict = in.latch.receive(source, now_ms);
   if (verdict == SourceLatch::Verdict::refused) return false;
   if (verdict == SourceLatch::Verdict::accepted) return true;
-  aim(in);
-  if (verdict == SourceLatch::Verdict::locked) lock(in);
+  sockets_.aim(in);
+  if (verdict == SourceLatch::Verdict::locked) sockets_.lock(in);
   if (in.latch.remote() != before) {
     Event event;
     event.kind = Event::Kind::latched;
@@ -210,12 +138,6 @@ bool Relay::admit(Channel& in, const net::Address& source, std::int64_t now_ms) 
     if (!tell(event)) totals_.events_lost.add(1);
   }
   return true;
-}
-
-/// From here on the kernel keeps strangers out. Where it cannot connect, the latch goes on doing so.
-void Relay::lock(Channel& channel) noexcept {
-  channel.connected = connect_to(channel.fd, channel.latch.remote());
-  channel.settled = false;
 }
 
 /// The port a packet leaves from; nothing for what an echo does not reflect.
@@ -231,22 +153,26 @@ Channel* Relay::route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) n
   return rtcp && !out.mux ? &out.rtcp : &out.rtp;
 }
 
-void Relay::send(Channel& out, std::span<const std::uint8_t> bytes) noexcept {
-  LiveCounters& counters = out.stream->face(out.side).counters;
-  if (!out.connected && out.to_bytes == 0) return drop(counters.unsent);
-  ssize_t sent = -1;
-  if (out.connected) {
-    sent = ::send(out.fd, bytes.data(), bytes.size(), 0);
-    // An ICMP error of an earlier packet is told to the next one, which then has not been sent.
-    if (sent < 0 && errno == ECONNREFUSED) sent = ::send(out.fd, bytes.data(), bytes.size(), 0);
-  } else {
-    sent = ::sendto(out.fd, bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&out.to), out.to_bytes);
+void Relay::depart(Channel& out, std::span<std::uint8_t> bytes) noexcept {
+  if (out.to_bytes == 0) return drop(counters_of(out).unsent);
+  departures_[departing_++] = {&out, bytes};
+}
+
+void Relay::send() noexcept {
+  const std::span<Departure> departures = std::span{departures_}.first(departing_);
+  departing_ = 0;
+  sockets_.send(departures);
+  for (const Departure& departure : departures) {
+    LiveCounters& counters = counters_of(*departure.channel);
+    if (!departure.sent) {
+      drop(counters.unsent);
+      continue;
+    }
+    counters.packets_out.add(1);
+    counters.bytes_out.add(departure.bytes.size());
+    totals_.packets.add(1);
+    totals_.bytes.add(departure.bytes.size());
   }
-  if (sent < 0) return drop(counters.unsent);
-  counters.packets_out.add(1);
-  counters.bytes_out.add(bytes.size());
-  totals_.packets.add(1);
-  totals_.bytes.add(bytes.size());
 }
 
 void Relay::drop(Counter& reason) noexcept {
@@ -262,18 +188,22 @@ bool Relay::tell(const Event& event) noexcept {
   return pushed;
 }
 
-void Relay::flush() noexcept {
-  while (!closed_.empty()) {
+bool Relay::flush() noexcept {
+  while (closed_ != nullptr && closed_->drained_at <= sockets_.drains()) {
+    Stream* const next = closed_->next_closed;
     Event event;
     event.kind = Event::Kind::closed;
-    event.stream = closed_.back()->id;
-    event.counters = closed_.back()->read_counters();
-    if (!tell(event)) break;
-    closed_.pop_back();
+    event.stream = closed_->id;
+    event.counters = closed_->read_counters();
+    if (!tell(event)) break;  // from here on the stream may be freed
+    closed_ = next;
+    if (next == nullptr) closed_end_ = &closed_;
   }
+  return closed_ != nullptr && closed_->drained_at > sockets_.drains();
 }
 
 void Relay::sweep(std::int64_t now_ms) noexcept {
+  sockets_.sweep();
   for (Stream* stream : streams_) {
     if (stream->held) continue;
     std::int64_t last_ms = stream->silent_since_ms;

@@ -20,19 +20,9 @@ void drain(int fd) noexcept {
   }
 }
 
-/// Both codepoint fields carry DSCP in the upper six bits (RFC 2474 §3).
-void mark(int fd, bool v6, unsigned dscp) noexcept {
-  const int field = static_cast<int>((dscp & 0x3fU) << 2U);
-  if (v6) {
-    ::setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &field, sizeof field);
-  } else {
-    ::setsockopt(fd, IPPROTO_IP, IP_TOS, &field, sizeof field);
-  }
-}
-
 }  // namespace
 
-std::optional<UdpSocket> UdpSocket::bind(const net::Address& local, unsigned dscp) noexcept {
+std::optional<UdpSocket> UdpSocket::bind(const net::Address& local) noexcept {
   const int fd = ::socket(local.v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::nullopt;
   UdpSocket socket{fd};
@@ -46,8 +36,6 @@ std::optional<UdpSocket> UdpSocket::bind(const net::Address& local, unsigned dsc
     errno = error;
     return std::nullopt;
   }
-  mark(fd, local.v6, dscp);
-  mute(fd);
   return socket;
 }
 
@@ -55,10 +43,24 @@ UdpSocket::~UdpSocket() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void mute(int fd) noexcept {
+/// Both codepoint fields carry it in the upper six bits.
+void mark(int fd, bool v6, unsigned dscp) noexcept {
+  const int field = static_cast<int>((dscp & 0x3fU) << 2U);
+  if (v6) {
+    ::setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &field, sizeof field);
+  } else {
+    ::setsockopt(fd, IPPROTO_IP, IP_TOS, &field, sizeof field);
+  }
+}
+
+void refuse_all(int fd) noexcept {
   sock_filter drop_all{BPF_RET | BPF_K, 0, 0, 0};
   const sock_fprog program{1, &drop_all};
   ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+void mute(int fd) noexcept {
+  refuse_all(fd);
   disconnect(fd);
   drain(fd);
 }

@@ -6,12 +6,11 @@
 
 namespace sipfarm::rtp {
 
-/// A non-blocking UDP socket of a media port. It stays bound from one call to the next; in between it is
-/// muted: the kernel drops what arrives, so a resting port costs no memory and keeps nothing for the next call.
+/// A non-blocking UDP socket of a media port.
 class UdpSocket {
  public:
-  /// Bound and muted; nothing, with errno set, if the port is taken.
-  static std::optional<UdpSocket> bind(const net::Address& local, unsigned dscp) noexcept;
+  /// Nothing, with errno set, if the port is taken.
+  static std::optional<UdpSocket> bind(const net::Address& local) noexcept;
 
   UdpSocket(UdpSocket&& other) noexcept : fd_{other.fd_} { other.fd_ = -1; }
   UdpSocket(const UdpSocket&) = delete;
@@ -26,7 +25,13 @@ class UdpSocket {
   int fd_;
 };
 
-/// From now on the kernel drops what arrives; what had arrived is thrown away, and no peer is connected.
+/// What leaves carries the codepoint (RFC 2474 §3), 0..63.
+void mark(int fd, bool v6, unsigned dscp) noexcept;
+
+/// From now on the kernel drops what arrives.
+void refuse_all(int fd) noexcept;
+/// .. and what had arrived is thrown away, and no peer is connected. So a port rests from one call to the next: it costs
+/// no memory and keeps nothing.
 void mute(int fd) noexcept;
 void unmute(int fd) noexcept;
 

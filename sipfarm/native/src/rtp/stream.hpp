@@ -1,5 +1,8 @@
 #pragma once
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -23,35 +26,49 @@ class Counter {
 /// Bounds the packets of one port by fixed windows of about a second.
 class Allowance {
  public:
+  static constexpr std::uint32_t window(std::int64_t now_ms) noexcept { return static_cast<std::uint32_t>(now_ms >> 10); }
+
   bool take(std::int64_t now_ms, std::uint32_t limit) noexcept {
-    if (const std::int64_t window = now_ms >> 10; window != window_) {
-      window_ = window;
+    if (const std::uint32_t current = window(now_ms); current != window_) {
+      window_ = current;
       used_ = 0;
     }
     return used_ < limit && ++used_ != 0;
   }
 
  private:
-  std::int64_t window_ = -1;
+  std::uint32_t window_ = ~0U;
   std::uint32_t used_ = 0;
 };
 
 struct Stream;
 struct Face;
 
-/// One socket of a stream: the RTP or the RTCP port of one face. Owned by a worker thread while open. What each packet
-/// needs stands in the first cache line.
+/// An address as the kernel takes it.
+union SocketAddress {
+  sockaddr any;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+};
+
+/// One port of a stream: RTP or RTCP of one face. Owned by a worker thread while open. What each packet needs stands in the
+/// first cache line.
 struct alignas(64) Channel {
-  int fd = -1;
+  Stream* stream = nullptr;
+  int fd = -1;             // its socket, where each port has one
+  std::uint16_t port = 0;  // 0: none, an echo has one face
   Side side = Side::a;
   bool rtcp = false;
-  bool connected = false;  // the kernel sends to, and takes from, the locked source only
+  bool locked = false;     // packets are taken from `to` only, and the kernel has been told
   bool settled = false;    // .. and what had arrived before is off the queue
-  socklen_t to_bytes = 0;  // 0: nowhere to send
-  Stream* stream = nullptr;
+  bool shed = false;       // above its rate: the kernel drops what comes until the allowance is new
+  std::uint32_t way_sum = 0;  // of the checksum: what is the same in all that leaves for `to`
+  socklen_t to_bytes = 0;     // 0: nowhere to send
   Allowance allowance;
-  sockaddr_storage to{};
+  SocketAddress to{};
   SourceLatch latch;
+
+  bool present() const noexcept { return port != 0; }
 };
 
 /// The live counters of a side, the frequent ones first.
@@ -83,6 +100,8 @@ struct Stream {
   std::uint32_t echo_ssrc = 0;
   std::int64_t silent_since_ms = 0;  // packets before this do not count
   std::size_t place = 0;             // in the relay's list
+  Stream* next_closed = nullptr;     // in the relay's list of those that are ending
+  std::uint64_t drained_at = 0;      // closed: none of its packets is in a queue from here on (MediaSockets::drains)
   std::array<Face, 2> faces;
 
   Face& face(Side side) noexcept { return faces[index(side)]; }

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <ctime>
+#include <utility>
 
 #include "rtp/descriptors.hpp"
 
@@ -39,9 +40,9 @@ bool Coalescer::update(std::size_t packets, std::int64_t now_us) noexcept {
 
 // ---- control thread
 
-Worker::Worker(const WorkerConfig& config)
-    : config_{config}, wake_fd_{make_eventfd()}, relay_{config.relay, events_} {
-  relay_.watch(wake_fd_);
+Worker::Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets)
+    : config_{config}, wake_fd_{make_eventfd()}, sockets_{std::move(sockets)}, relay_{config.relay, *sockets_, events_} {
+  sockets_->watch(wake_fd_);
   // The process's signals are for its main thread.
   sigset_t all;
   sigset_t before;
@@ -91,19 +92,20 @@ void Worker::run() noexcept {
   std::int64_t swept_ms = monotonic_us() / 1'000;
   bool block = true;
   while (!stopping_.load(std::memory_order_relaxed)) {
-    if (relay_.wait(block ? static_cast<int>(k_sweep_ms) : 0)) clear_fd(wake_fd_);
+    if (sockets_->wait(block ? static_cast<int>(k_sweep_ms) : 0)) clear_fd(wake_fd_);
+    wakeups_.add(1);
     const std::int64_t now_us = monotonic_us();
     const std::int64_t now_ms = now_us / 1'000;
     const std::size_t packets = relay_.carry(now_ms);
     const bool more_orders = obey(now_ms) == k_orders_per_turn;
-    relay_.flush();
+    const bool closing = relay_.flush();
     if (now_ms - swept_ms >= k_sweep_ms) {
       relay_.sweep(now_ms);
       swept_ms = now_ms;
     }
     if (relay_.take_told()) signal_fd(config_.event_fd);
     const bool busy = coalescer.update(packets, now_us);
-    block = !busy && !more_orders;
+    block = !busy && !more_orders && !closing;
     if (busy && !more_orders && packets == 0) sleep_us(config_.coalesce_us);
   }
 }

@@ -3,9 +3,11 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <thread>
 
 #include "rtp/commands.hpp"
+#include "rtp/media_sockets.hpp"
 #include "rtp/relay.hpp"
 #include "rtp/spsc_ring.hpp"
 
@@ -27,7 +29,7 @@ struct WorkerConfig {
 class Worker {
  public:
   /// Throws std::system_error. The thread starts at once.
-  explicit Worker(const WorkerConfig& config);
+  Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -41,6 +43,8 @@ class Worker {
 
   bool poll(Event& event);
   const RelayTotals& totals() const noexcept { return relay_.totals(); }
+  const SocketTotals& socket_totals() const noexcept { return sockets_->totals(); }
+  std::uint64_t wakeups() const noexcept { return wakeups_.get(); }
 
   void stop();
 
@@ -59,7 +63,9 @@ class Worker {
   bool to_wake_ = false;       // control thread
   int wake_fd_;
   std::atomic<bool> stopping_{false};
+  std::unique_ptr<MediaSockets> sockets_;
   Relay relay_;
+  Counter wakeups_;
   std::thread thread_;
 };
 
