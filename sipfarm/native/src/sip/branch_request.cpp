@@ -110,6 +110,7 @@ bool Forwarder::compose_new(Fork& fork, Branch& branch, const ServerTransaction&
     call->legs[branch.leg].relayed = true;
     const auto outcome =
         relay_sdp(fork.call, branch.leg, rtp::Side::a, again ? Media::again : Media::first, server.source, request, now_ms, out);
+    fork.no_ports |= outcome == SdpOutcome::no_ports;
     if (outcome == SdpOutcome::no_ports) return false;
     if (outcome == SdpOutcome::rewritten) rewrite_.replace_body(body_);
   }

@@ -38,7 +38,7 @@ bool has_looped(const Message& request, std::uint64_t loop) {
 
 void Fork::clear() {
   server = call = 0;
-  invite = in_dialog = cancelled = answered = ends_call = refreshes_call = false;
+  invite = in_dialog = cancelled = answered = ends_call = no_ports = refreshes_call = false;
   from = rtp::Side::a;
   leg = no_leg;
   breadth = 0;

@@ -62,6 +62,7 @@ struct Fork {
   bool cancelled = false;
   bool answered = false;
   bool ends_call = false;       // a BYE
+  bool no_ports = false;        // the relay had none for a branch
   bool refreshes_call = false;  // an INVITE or UPDATE in dialog: 408 and 481 to it mean that the far end is gone
   rtp::Side from = rtp::Side::a;
   std::uint32_t leg = no_leg;   // in dialog: of the call

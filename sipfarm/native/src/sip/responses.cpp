@@ -230,8 +230,10 @@ void Forwarder::send_best(std::uint64_t handle, Fork& fork, std::int64_t now_ms,
   const bool unreached = fork.best_status == 0 || (fork.best_status == flow_failed && !fork.in_dialog);
   const int status = fork.cancelled ? 487 : unreached ? 480 : fork.best_status;
   if (!fork.in_dialog) note_failure(fork, status, now_ms, out);
-  // A 503 would make the caller shun the whole farm (RFC 3261 §16.7 step 6).
-  if (fork.best && fork.best_status == status && status != 503) {
+  // Another's 503 would make the caller shun the whole farm (RFC 3261 §16.7 step 6).
+  if (status == 503 && fork.no_ports) {
+    answer(fork.server, status, "Retry-After: 5\r\n", now_ms, out);
+  } else if (fork.best && fork.best_status == status && status != 503) {
     const MessageRef best = fork.best;
     pass_response(fork, *best, Fork::no_leg, Media::none, {}, now_ms, out);
   } else {
