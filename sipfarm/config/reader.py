@@ -25,6 +25,7 @@ from sipfarm.config.sections import (
     BALANCING,
     DIGEST_ALGORITHMS,
     MEDIA_MODES,
+    MEDIA_SOCKETS,
     PACKET_LOG_MB,
     REPLY_VIA,
     STOCK_ROUTING,
@@ -175,6 +176,7 @@ def _media(table: TomlTable) -> MediaConfig:
         advertise=table.take("advertise", text_of(ip_text), None),
         ports=table.take("ports", text_of(PortRange.parse), PortRange(20_000, 29_999)),
         threads=table.take("threads", integer(1, 64), 1),
+        sockets=table.take("sockets", choice(MEDIA_SOCKETS), "auto"),
         silence_timeout_s=table.take("silence_timeout_s", integer(5, 86_400), 60),
     )
 

@@ -14,11 +14,13 @@ from sipfarm.base.toml_values import IpNetwork
 Balancing = Literal["packet", "flow"]
 ReplyVia = Literal["any", "receiver"]
 MediaMode = Literal["relay", "auto", "direct"]
+MediaSockets = Literal["auto", "per_port"]
 DigestAlgorithm = Literal["SHA-256", "MD5"]
 
 BALANCING: tuple[Balancing, ...] = ("packet", "flow")
 REPLY_VIA: tuple[ReplyVia, ...] = ("any", "receiver")
 MEDIA_MODES: tuple[MediaMode, ...] = ("relay", "auto", "direct")
+MEDIA_SOCKETS: tuple[MediaSockets, ...] = ("auto", "per_port")
 DIGEST_ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256", "MD5")
 
 STOCK_ROUTING = "sipfarm.signaling.policy:stock_policy"
@@ -118,6 +120,8 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in SDP; by default the address."""
     ports: PortRange = PortRange(20_000, 29_999)
     threads: int = 1
+    sockets: MediaSockets = "auto"
+    """`auto`: one for each thread where the kernel allows it, else, and `per_port`: one a port."""
     silence_timeout_s: int = 60
     """A call is ended when neither side has sent RTP or RTCP for so long; not one on hold."""
 

@@ -181,6 +181,7 @@ class Plane:
         threads: int = 1,
         spare_pairs: int = 64,
         silence_timeout_ms: int = 60000,
+        sockets: str = "auto",
     ) -> None: ...
     def replenish(self, now_ms: int) -> int:
         """Binds ports ahead; bounded work per call."""
@@ -204,6 +205,11 @@ class Plane:
     def poll_events(self) -> list[dict[str, Any]]: ...
     def stats(self, stream: int) -> tuple[dict[str, int], dict[str, int]] | None: ...
     def totals(self) -> dict[str, int]: ...
+    @property
+    def socket_mode(self) -> tuple[str, str]:
+        """What carries the packets of many ports: `steered` or `per_port`; and why each port has a
+        socket where steering was wanted."""
+
     @property
     def advertise(self) -> str: ...
     def stop(self) -> None: ...

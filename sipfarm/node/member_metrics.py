@@ -58,6 +58,8 @@ PLANE_COUNTERS: Final = (
     ("packets_relayed", "RTP and RTCP packets relayed"),
     ("bytes_relayed", "bytes of RTP and RTCP relayed"),
     ("dropped", "packets of media dropped"),
+    ("late", "packets for media ports at rest"),
+    ("queue_full", "packets lost since a media thread did not read in time"),
     ("wakeups", "turns of the media threads"),
     ("events_lost", "events of the media threads lost"),
     ("commands_refused", "commands to the media threads refused"),
@@ -66,6 +68,7 @@ PLANE_GAUGES: Final = (
     ("streams", "streams of media"),
     ("ports_bound", "media ports bound"),
     ("ports_foreign", "media ports that other programs have"),
+    ("bind_errno", "why a media port could not be bound last, as errno (24: no descriptors)"),
 )
 
 
@@ -164,6 +167,12 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         "calls that found no room to wait for their phone's registration",
         (),
         _one(lambda: member.forwarding.reconnections.refused),
+    )
+    metrics.read_gauge(
+        "sipfarm_media_sockets",
+        "what carries packets of media, and why not one socket for each thread",
+        ("mode", "reason"),
+        lambda: [(member.plane.plane.socket_mode, 1.0)],
     )
     log = member.packet_log
     if log is not None:

@@ -196,6 +196,7 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
         ("127.0.0.1:8061", "192.0.2.1:8061", "11: [admin] listen: 192.0.2.1:8061 is not loopback"),
         ("[admin]", '[media]\nports = "5000-6000"\n[admin]', "11: [media] ports: udp:127.0.0.1:5"),
         ("[admin]", '[media]\naddress = "::"\n[admin]', "11: [media] address: all addresses need"),
+        ("[admin]", '[media]\nsockets = "one"\n[admin]', '11: [media] sockets: "one": allowed are'),
         ("[admin]", "[media]\nthreads = true\n[admin]", "11: [media] threads: true: must be a who"),
         ("[member]", "dead_after_ms = 1000\n[member]", "1: [farm] suspect_after_ms: must be belo"),
         ("[member]", "[mumble]\n[member]", '4: [mumble]: unknown key; did you mean "member"?'),

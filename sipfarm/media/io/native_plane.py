@@ -1,6 +1,7 @@
 """The native media plane on this member's event loop: ports bound ahead, events polled."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,12 +29,14 @@ class MediaPlane:
         threads: int,
         silence_timeout_ms: int,
         told: Callable[[PlaneEvent], None],
+        sockets: str = "auto",
     ) -> None:
         """Raises StartError where the plane cannot start or no port can be bound."""
         self._clock = clock
         self._told = told
         self._next_stream = OWN_STREAMS_BEGIN
         self._timer: asyncio.TimerHandle | None = None
+        self._is_short = False
         self.pool = PortPool()
         try:
             self.plane = Plane(
@@ -45,6 +48,7 @@ class MediaPlane:
                 threads=threads,
                 spare_pairs=SPARE_PAIRS,
                 silence_timeout_ms=silence_timeout_ms,
+                sockets=sockets,
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise StartError(f"the media plane cannot start on {address}: {error}") from error
@@ -53,7 +57,8 @@ class MediaPlane:
             if self.pool.free:
                 break
         else:
-            raise StartError(f"no media port of {address} {ports[0]}-{ports[1]} can be bound")
+            which = f"{address} {ports[0]}-{ports[1]}"
+            raise StartError(f"no media port of {which} can be bound: {self._why_short()}")
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self.plane.event_fd, self._poll)
@@ -73,10 +78,18 @@ class MediaPlane:
         loop.remove_reader(self.plane.event_fd)
         self.plane.stop()
 
+    def _why_short(self) -> str:
+        error = self.plane.totals()["bind_errno"]
+        return os.strerror(error) if error else "all are taken, here or by other programs"
+
     def _poll(self) -> None:
         for event in self.plane.poll_events():
             self._told(event)
 
     def _replenish(self, loop: asyncio.AbstractEventLoop) -> None:
         self.plane.replenish(self._clock.now_ms())
+        if self._is_short != (self.pool.free == 0):
+            self._is_short = not self._is_short
+            if self._is_short:
+                self._told({"kind": "ports_short", "reason": self._why_short()})
         self._timer = loop.call_later(REPLENISH_EVERY_S, self._replenish, loop)

@@ -108,6 +108,7 @@ class Incarnation:
             config.media.threads,
             config.media.silence_timeout_s * 1_000,
             self._media_event,
+            config.media.sockets,
         )
         stack.callback(self.plane.close, loop)
         self.farm = self._farm(group, _reached_at(admin, config))
@@ -213,6 +214,8 @@ class Incarnation:
         await stack.enter_async_context(serving(admin_api(face, config.admin.token), admin))
         await self.farm.meet()
         await self.duty.begin(group, self.farm, self.driver, self.streams)
+        carried, why = self.plane.plane.socket_mode
+        self.log.info("media_sockets", mode=carried, reason=why)
         self.log.info("member_started", number=self.record.number, epoch=self.record.epoch)
 
     # What the admin API asks for.
@@ -409,6 +412,8 @@ class Incarnation:
             self.driver.wake()
         elif event["kind"] == "failed":
             self.log.warning("media_failed", stream=event["stream"])
+        elif event["kind"] == "ports_short":
+            self.log.warning("media_ports_short", reason=event["reason"])
 
 
 def _nobody(aor: str) -> None:

@@ -25,6 +25,13 @@ rtp::Remote remote_from(nb::handle rtp_address, nb::handle rtcp_address, bool mu
   return remote;
 }
 
+rtp::SocketMode socket_mode_from(const std::string& word) {
+  if (word == "auto") return rtp::SocketMode::automatic;
+  if (word == "per_port") return rtp::SocketMode::per_port;
+  if (word == "steered") return rtp::SocketMode::steered;
+  throw nb::value_error("sockets: auto, per_port or steered");
+}
+
 nb::dict counters_of(const rtp::SideCounters& counters) {
   nb::dict out;
   out["packets_in"] = counters.packets_in;
@@ -78,7 +85,7 @@ void bind_media(nb::module_& module) {
   nb::class_<rtp::Plane>(module, "Plane", "The media plane's threads, as the control thread sees them.")
       .def("__init__",
            [](rtp::Plane* self, rtp::PortPool& pool, const std::string& address, const std::string& advertise, std::uint16_t first_port,
-              std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms) {
+              std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms, const std::string& sockets) {
              rtp::PlaneConfig config;
              config.address = address_from(address, 0);
              if (!advertise.empty()) config.advertise = address_from(advertise, 0);
@@ -87,10 +94,12 @@ void bind_media(nb::module_& module) {
              config.threads = threads;
              config.spare_pairs = spare_pairs;
              config.silence_timeout_ms = silence_timeout_ms;
+             config.sockets = socket_mode_from(sockets);
              new (self) rtp::Plane(config, pool);
            },
            nb::arg("pool"), nb::arg("address"), nb::arg("advertise") = "", nb::arg("first_port") = 20'000, nb::arg("last_port") = 29'999,
-           nb::arg("threads") = 1, nb::arg("spare_pairs") = 64, nb::arg("silence_timeout_ms") = 60'000, nb::keep_alive<1, 2>())
+           nb::arg("threads") = 1, nb::arg("spare_pairs") = 64, nb::arg("silence_timeout_ms") = 60'000,
+           nb::arg("sockets") = "auto", nb::keep_alive<1, 2>())
       .def("replenish", &rtp::Plane::replenish, nb::arg("now_ms"), "Binds ports ahead; bounded work per call.")
       .def("apply", [](rtp::Plane& self, const sip::Output& out) { if (!out.media.empty()) self.apply(out.media); }, nb::arg("output"))
       .def("open_echo",
@@ -133,14 +142,23 @@ void bind_media(nb::module_& module) {
              out["packets_relayed"] = totals.packets_relayed;
              out["bytes_relayed"] = totals.bytes_relayed;
              out["dropped"] = totals.dropped;
+             out["late"] = totals.late;
+             out["queue_full"] = totals.queue_full;
              out["wakeups"] = totals.wakeups;
              out["events_lost"] = totals.events_lost;
              out["commands_refused"] = totals.commands_refused;
              out["streams"] = totals.streams;
              out["ports_bound"] = totals.ports_bound;
              out["ports_foreign"] = totals.ports_foreign;
+             out["bind_errno"] = totals.bind_errno;
              return out;
            })
+      .def_prop_ro("socket_mode",
+                   [](const rtp::Plane& self) {
+                     const bool steered = self.socket_mode() == rtp::SocketMode::steered;
+                     return nb::make_tuple(steered ? "steered" : "per_port", self.socket_mode_reason());
+                   },
+                   "What carries the packets of many ports, and why each port has a socket where steering was wanted.")
       .def_prop_ro("advertise", [](const rtp::Plane& self) { return self.advertise().host(); })
       .def("stop", &rtp::Plane::stop);
 }

@@ -1,5 +1,6 @@
 #include "rtp/plane.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,6 +54,13 @@ std::uint32_t echo_ssrc(std::uint64_t id) noexcept {
   id = (id ^ (id >> 30U)) * 0xbf58476d1ce4e5b9ULL;
   id = (id ^ (id >> 27U)) * 0x94d049bb133111ebULL;
   return static_cast<std::uint32_t>((id ^ (id >> 31U)) >> 32U);
+}
+
+/// Ports take three of four descriptors at most: the rest of the process needs some, and least of all may want them when there are no ports.
+std::size_t most_sockets() noexcept {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::size_t>(limit.rlim_cur / 4 * 3);
 }
 
 bool is_open(const Command& command) noexcept {
@@ -156,6 +164,10 @@ Plane::Impl::Bound Plane::Impl::bind_next() {
   const auto port = static_cast<std::uint16_t>(cursor);
   cursor += 2;
   if (pool.contains(port)) return Bound::skipped;
+  if (!steering && sockets.size() + fresh.size() + 2 > most_sockets()) {
+    bind_errno = EMFILE;
+    return Bound::failed;
+  }
   net::Address local = config.address;
   local.port = port;
   auto rtp = UdpSocket::bind(local);
