@@ -34,6 +34,7 @@ FIRST_PHONE_PORT: Final = 10_000
 SERVER_PIN: Final = ("taskset", "-c", "1")
 LOAD_PIN: Final = ("taskset", "-c", "0")
 FIFO_PRIORITY: Final = 10
+SOCKETS: Final = ("auto", "per_port", "steered")
 SERVERS: Final = ("rtpengine", "sipfarm")
 
 
@@ -44,6 +45,7 @@ class Options(NamedTuple):
     rounds: int
     threads: int
     coalesce_us: int
+    sockets: str
     programs: dict[str, Path]
 
 
@@ -82,7 +84,7 @@ def rtpengine(calls: int, options: Options) -> Generator[Running, None, None]:
 
 @contextmanager
 def sipfarm(calls: int, options: Options) -> Generator[Running, None, None]:
-    limits = (*RELAY_PORTS, options.threads, options.coalesce_us)
+    limits = (*RELAY_PORTS, options.threads, options.coalesce_us, options.sockets)
     command = [*SERVER_PIN, options.programs["relay_server"], RELAY_HOST, *map(str, limits)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None
@@ -191,6 +193,7 @@ def read_options(arguments: list[str] | None) -> tuple[Options, str]:
     parser.add_argument("--rounds", type=int, default=1, help="times each step is run; medians")
     parser.add_argument("--threads", type=int, default=1, help="worker threads of each relay")
     parser.add_argument("--coalesce-us", type=int, default=1_000, help="of our plane; 0 is off")
+    parser.add_argument("--sockets", choices=SOCKETS, default="auto", help="of our plane")
     parser.add_argument("--fifo", action="store_true", help="run everything under SCHED_FIFO")
     parser.add_argument("--programs", type=Path, help="where rtp_load and relay_server are built")
     parser.add_argument("--json", default="", help="also write the results here; - is stdout")
@@ -205,7 +208,14 @@ def read_options(arguments: list[str] | None) -> tuple[Options, str]:
     )
     calls = [int(size) for size in given.calls.split(",")]
     return Options(
-        calls, given.seconds, given.warm, given.rounds, given.threads, given.coalesce_us, built
+        calls,
+        given.seconds,
+        given.warm,
+        given.rounds,
+        given.threads,
+        given.coalesce_us,
+        given.sockets,
+        built,
     ), given.json
 
 
@@ -231,6 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
         "rounds": options.rounds,
         "threads": options.threads,
         "coalesce_us": options.coalesce_us,
+        "sockets": options.sockets,
         "results": results,
     }
     if target == "-":

@@ -1,6 +1,6 @@
 // The media plane of sipfarm as a process of its own, for bench_relay: no SIP, no Python, the shipped worker.
 //
-//   relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US
+//   relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US auto|per_port|steered
 // Reads one call per line, "CALLER_IP CALLER_PORT CALLEE_IP CALLEE_PORT", up to an empty line; prints each call's two
 // relay ports, then "ready". Prints its totals as JSON when standard input ends, and stops.
 #include <poll.h>
@@ -73,8 +73,8 @@ void serve_until_eof(rtp::Plane& plane) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fputs("usage: relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US\n", stderr);
+  if (argc != 7) {
+    std::fputs("usage: relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US SOCKETS\n", stderr);
     return 2;
   }
   rtp::PlaneConfig config;
@@ -83,6 +83,9 @@ int main(int argc, char** argv) {
   config.last_port = static_cast<std::uint16_t>(std::atoi(argv[3]));
   config.threads = static_cast<unsigned>(std::atoi(argv[4]));
   config.coalesce_us = static_cast<unsigned>(std::atoi(argv[5]));
+  const std::string sockets = argv[6];
+  if (sockets == "per_port") config.sockets = rtp::SocketMode::per_port;
+  if (sockets == "steered") config.sockets = rtp::SocketMode::steered;
   rtp::PortPool pool;
   rtp::Plane plane{config, pool};
 
@@ -98,8 +101,15 @@ int main(int argc, char** argv) {
   std::fflush(stdout);
   serve_until_eof(plane);
   const rtp::PlaneTotals totals = plane.totals();
-  std::printf("{\"relayed\": %llu, \"dropped\": %llu, \"wakeups\": %llu}\n",
-              static_cast<unsigned long long>(totals.packets_relayed), static_cast<unsigned long long>(totals.dropped),
-              static_cast<unsigned long long>(totals.wakeups));
+  const auto print = [](const char* name, std::uint64_t value) {
+    std::printf("\"%s\": %llu, ", name, static_cast<unsigned long long>(value));
+  };
+  std::putchar('{');
+  print("relayed", totals.packets_relayed);
+  print("dropped", totals.dropped);
+  print("late", totals.late);
+  print("queue_full", totals.queue_full);
+  print("wakeups", totals.wakeups);
+  std::printf("\"sockets\": \"%s\"}\n", plane.socket_mode() == rtp::SocketMode::steered ? "steered" : "per_port");
   return 0;
 }
