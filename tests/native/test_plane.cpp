@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <iterator>
 #include <memory>
@@ -342,6 +343,29 @@ TEST_CASE_TEMPLATE("two threads share the streams, and a storm of commands leave
   CHECK(ended == opened);
   CHECK(rig.plane.totals().streams == 0);
   CHECK(rig.pool.free() + rig.pool.resting() == 8);
+}
+
+TEST_CASE_TEMPLATE("each of two threads carries its own calls, whichever had the ports before", Kind, PerPort, Steered) {
+  PlaneConfig config = config_of<Kind>();
+  config.threads = 2;
+  Rig rig{config, 0};
+  std::uint64_t id = 0;
+  for (int round = 0; round < 10; ++round) {
+    std::deque<Call> calls;
+    for (int i = 0; i < 3; ++i) calls.emplace_back(rig, ++id);  // an odd number: threads change ports
+    for (Call& call : calls) {
+      const Bytes there = rtp_packet(1, "from alice " + std::to_string(call.port_a));
+      const Bytes back = rtp_packet(1, "from bob " + std::to_string(call.port_b));
+      CHECK(call.hears(call.bob, call.alice, call.port_a, there) == there);
+      CHECK(call.hears(call.alice, call.bob, call.port_b, back) == back);
+    }
+    for (std::uint64_t ended = id - 2; ended <= id; ++ended) rig.apply(Command::close(ended));
+    for (Call& call : calls) {
+      rig.expect(Event::Kind::closed);
+      rig.pool.give_back(call.port_a, rig.now_ms);
+      rig.pool.give_back(call.port_b, rig.now_ms);
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("stop closes every port, and may be called twice", Kind, PerPort, Steered) {

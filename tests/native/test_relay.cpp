@@ -2,6 +2,10 @@
 // the receiver's queue when sendto returns, so "nothing came" needs no waiting.
 #include <doctest/doctest.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -502,4 +506,57 @@ TEST_CASE_TEMPLATE("a closed event that finds no room is told later, none is los
     told += rig.events().size();
   }
   CHECK(told == 40);
+}
+
+TEST_CASE_TEMPLATE("what leaves carries the codepoint, and its source is not the machine's choice", Kind, PerPort, Steered) {
+  for (const char* host : {"127.0.0.1", "127.9.8.7", "::1"}) {
+    CAPTURE(host);
+    Call<Kind> call{{}, host};
+    const bool v6 = call.bob.address().v6;
+    const int on = 1;
+    if (v6) {
+      ::setsockopt(call.bob.descriptor(), IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof on);
+    } else {
+      ::setsockopt(call.bob.descriptor(), IPPROTO_IP, IP_RECVTOS, &on, sizeof on);
+    }
+    call.alice.send(rtp_packet(1, "expedited"), call.rtp(Side::a));
+    call.rig.carry();
+    Bytes bytes(100);
+    alignas(cmsghdr) std::array<char, 64> control{};
+    sockaddr_storage source{};
+    iovec data{bytes.data(), bytes.size()};
+    msghdr message{};
+    message.msg_name = &source;
+    message.msg_namelen = sizeof source;
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    REQUIRE(::recvmsg(call.bob.descriptor(), &message, MSG_DONTWAIT) > 0);
+    CHECK(Address::from_sockaddr(source).value() == call.rtp(Side::b));
+    const cmsghdr* const told = CMSG_FIRSTHDR(&message);
+    REQUIRE(told != nullptr);
+    CHECK(*CMSG_DATA(told) == 46 << 2);
+  }
+}
+
+TEST_CASE_TEMPLATE("a datagram of any size passes where the m-line is not RTP", Kind, PerPort, Steered) {
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    Rig<Kind> rig{{}, host};
+    const MediaSocket alice{host};
+    const MediaSocket bob{host};
+    Command command = Command::open_relay(1, 0, 0, at(alice), at(bob));
+    command.opaque = true;
+    Stream& stream = rig.open(command);
+    for (const std::size_t size : {0, 1, 1'471, 1'472, 1'473, 9'001, 65'507}) {
+      CAPTURE(size);
+      Bytes packet(size);
+      for (std::size_t i = 0; i < size; ++i) packet[i] = static_cast<std::uint8_t>(i * 7);
+      alice.send(packet, rig.address(stream.face(Side::a).rtp));
+      rig.carry();
+      const auto heard = bob.receive(0);
+      REQUIRE(heard);
+      CHECK(heard->bytes == packet);
+    }
+  }
 }
