@@ -150,6 +150,116 @@ class UdpPort:
         Sends this port's datagrams; returns (client transaction, errno) of the refused.
         """
 
+class CodecFormat:
+    """One encoding as offer and answer left it: what the media plane is told."""
+
+    def __init__(
+        self,
+        name: str,
+        clock_rate_hz: int,
+        sample_rate_hz: int,
+        *,
+        channels: int = 1,
+        bitrate: int = 0,
+        max_playback_rate_hz: int = 0,
+        mode_set: int = 0,
+        mode: int | None = None,
+        complexity: int | None = None,
+        octet_aligned: bool = False,
+        fec: bool = False,
+        dtx: bool = False,
+        cbr: bool = False,
+        vbr: bool = False,
+        stereo: bool = False,
+        annexb: bool = True,
+    ) -> None:
+        """Raises ValueError where the plane knows no codec of that name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def clock_rate_hz(self) -> int: ...
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def bitrate(self) -> int: ...
+    @property
+    def max_playback_rate_hz(self) -> int: ...
+    @property
+    def mode_set(self) -> int: ...
+    @property
+    def mode(self) -> int | None: ...
+    @property
+    def complexity(self) -> int | None: ...
+    @property
+    def octet_aligned(self) -> bool: ...
+    @property
+    def fec(self) -> bool: ...
+    @property
+    def dtx(self) -> bool: ...
+    @property
+    def cbr(self) -> bool: ...
+    @property
+    def vbr(self) -> bool: ...
+    @property
+    def stereo(self) -> bool: ...
+    @property
+    def annexb(self) -> bool: ...
+    @property
+    def objection(self) -> str | None:
+        """Why this build cannot do it; None: it can."""
+
+    @property
+    def ptime_ms_max(self) -> int:
+        """How much of it fits into one payload."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+class CodecEncoder:
+    """PCM to payloads, as the media plane does it; for tests and tools.
+
+    PCM is mono, 16 bit, native order.
+    """
+
+    def __init__(self, coding: CodecFormat) -> None:
+        """Raises ValueError with the objection to the format."""
+
+    @property
+    def quantum(self) -> int:
+        """A call takes a whole multiple of these samples."""
+
+    @property
+    def skipped(self) -> int:
+        """Samples at the start of the last call that its payload leaves out."""
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Empty: nothing is to be sent now."""
+
+    def request_mode(self, mode: int) -> None: ...
+    def expect_loss(self, percent: int) -> None: ...
+
+class CodecDecoder:
+    """Payloads to PCM, as the media plane does it; for tests and tools."""
+
+    def __init__(self, coding: CodecFormat) -> None:
+        """Raises ValueError with the objection to the format."""
+
+    def duration(self, payload: bytes) -> int:
+        """Samples; 0: not a payload of this codec."""
+
+    def decode(self, payload: bytes) -> bytes:
+        """Empty: undecodable."""
+
+    def conceal(self, samples: int) -> bytes: ...
+    def recover(self, following: bytes, samples: int) -> bytes:
+        """The packet before `following` is lost."""
+
+    @property
+    def requested_mode(self) -> int | None: ...
+
 class PortPool:
     """
     Even RTP ports that are bound already; a port rests before it is used again.

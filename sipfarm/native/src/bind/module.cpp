@@ -10,13 +10,14 @@ NB_MODULE(_native, module) {
   build["commit"] = SIPFARM_COMMIT;
   build["build_type"] = SIPFARM_BUILD_TYPE;
   build["sanitizers"] = SIPFARM_SANITIZERS;
-  build["codecs"] = SIPFARM_CODECS;
+  build["codecs"] = to_str(codec_names());
   build["compiler"] = __VERSION__;
   module.def("build_info", [build]() { return nb::dict(build); }, "What this build was made of; goes into every benchmark record.");
   bind_message(module);
   bind_digest(module);
   bind_net(module);
   bind_media(module);
+  bind_codec(module);
   bind_engine(module);
   bind_store(module);
   bind_register(module);
