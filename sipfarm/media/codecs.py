@@ -1,6 +1,6 @@
 """Facts about codecs: names, clocks and payload types.
 
-RFC 3551 §6 tables 4 and 5, RFC 4733, RFC 7587.
+RFC 3551 §6 tables 4 and 5, RFC 4733, RFC 4867, RFC 5574, RFC 7587.
 """
 
 from typing import Final
@@ -21,6 +21,12 @@ class Codec(msgspec.Struct, frozen=True):
     channels: int = 1
     payload_type: int | None = None  # static (RFC 3551 §6); None: dynamic
     ptime_ms: int = 20
+    frame_ms: int = 1  # packets hold a whole number of these
+
+    @property
+    def is_hd(self) -> bool:
+        """Whether more than telephone band is heard."""
+        return self.sample_rate_hz >= 16_000
 
     @property
     def rtpmap(self) -> str:
@@ -37,11 +43,23 @@ class Codec(msgspec.Struct, frozen=True):
         )
 
 
-OPUS: Final = Codec("opus", 48_000, 48_000, channels=2)
+OPUS: Final = Codec("opus", 48_000, 48_000, channels=2, frame_ms=10)
 G722: Final = Codec("G722", 8_000, 16_000, payload_type=9)
 PCMU: Final = Codec("PCMU", 8_000, 8_000, payload_type=0)
 PCMA: Final = Codec("PCMA", 8_000, 8_000, payload_type=8)
+G726_32: Final = Codec("G726-32", 8_000, 8_000)
+GSM: Final = Codec("GSM", 8_000, 8_000, payload_type=3, frame_ms=20)
+G729: Final = Codec("G729", 8_000, 8_000, payload_type=18, frame_ms=10)
+AMR: Final = Codec("AMR", 8_000, 8_000, frame_ms=20)
+AMR_WB: Final = Codec("AMR-WB", 16_000, 16_000, frame_ms=20)
+SPEEX: Final = Codec("speex", 8_000, 8_000, frame_ms=20)
+SPEEX_16K: Final = Codec("speex", 16_000, 16_000, frame_ms=20)
+SPEEX_32K: Final = Codec("speex", 32_000, 32_000, frame_ms=20)
+L16_8K: Final = Codec("L16", 8_000, 8_000)
+L16_16K: Final = Codec("L16", 16_000, 16_000)
+L16_48K: Final = Codec("L16", 48_000, 48_000)
 TELEPHONE_EVENT: Final = Codec("telephone-event", 8_000, 8_000)
+TELEPHONE_EVENT_16K: Final = Codec("telephone-event", 16_000, 16_000)
 TELEPHONE_EVENT_48K: Final = Codec("telephone-event", 48_000, 48_000)
 
 CODECS: Final = (
@@ -49,27 +67,36 @@ CODECS: Final = (
     G722,
     PCMU,
     PCMA,
-    Codec("GSM", 8_000, 8_000, payload_type=3),
-    Codec("G723", 8_000, 8_000, payload_type=4, ptime_ms=30),
+    G726_32,
+    GSM,
+    Codec("G723", 8_000, 8_000, payload_type=4, ptime_ms=30, frame_ms=30),
     Codec("DVI4", 8_000, 8_000, payload_type=5),
     Codec("DVI4", 16_000, 16_000, payload_type=6),
     Codec("LPC", 8_000, 8_000, payload_type=7),
-    Codec("L16", 44_100, 44_100, channels=2, payload_type=10),
-    Codec("L16", 44_100, 44_100, payload_type=11),
+    Codec("L16", 44_100, 44_100, channels=2, payload_type=10, frame_ms=10),
+    Codec("L16", 44_100, 44_100, payload_type=11, frame_ms=10),
+    L16_8K,
+    L16_16K,
+    L16_48K,
+    Codec("L16", 8_000, 8_000, channels=2),
+    Codec("L16", 16_000, 16_000, channels=2),
+    Codec("L16", 48_000, 48_000, channels=2),
     Codec("QCELP", 8_000, 8_000, payload_type=12),
     Codec("CN", 8_000, 8_000, payload_type=13),
     Codec("MPA", 90_000, 90_000, payload_type=14),
     Codec("G728", 8_000, 8_000, payload_type=15),
     Codec("DVI4", 11_025, 11_025, payload_type=16),
     Codec("DVI4", 22_050, 22_050, payload_type=17),
-    Codec("G729", 8_000, 8_000, payload_type=18),
-    Codec("AMR", 8_000, 8_000),
-    Codec("AMR-WB", 16_000, 16_000),
-    Codec("iLBC", 8_000, 8_000, ptime_ms=30),
-    Codec("speex", 8_000, 8_000),
-    Codec("speex", 16_000, 16_000),
-    Codec("speex", 32_000, 32_000),
+    G729,
+    AMR,
+    AMR_WB,
+    Codec("iLBC", 8_000, 8_000, ptime_ms=30, frame_ms=30),
+    SPEEX,
+    SPEEX_16K,
+    SPEEX_32K,
+    Codec("CN", 16_000, 16_000),
     TELEPHONE_EVENT,
+    TELEPHONE_EVENT_16K,
     TELEPHONE_EVENT_48K,
 )
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from sipfarm.media.codecs import PAYLOAD_TYPE_MAX, Codec, codec_named, codec_of_payload_type
+from sipfarm.media.fmtp import NoParameters, Parameters, parse_fmtp
 from sipfarm.media.sdp import Media
 
 
@@ -15,6 +16,10 @@ class ReadFormat(msgspec.Struct, frozen=True):
     payload_type: int
     codec: Codec | None
     fmtp: str | None
+
+    @property
+    def parameters(self) -> Parameters:
+        return NoParameters() if self.codec is None else parse_fmtp(self.codec, self.fmtp)
 
 
 def read_formats(media: Media) -> tuple[ReadFormat, ...]:
