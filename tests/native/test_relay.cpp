@@ -548,7 +548,7 @@ TEST_CASE_TEMPLATE("a datagram of any size passes where the m-line is not RTP", 
     Command command = Command::open_relay(1, 0, 0, at(alice), at(bob));
     command.opaque = true;
     Stream& stream = rig.open(command);
-    for (const std::size_t size : {0, 1, 1'471, 1'472, 1'473, 9'001, 65'507}) {
+    for (const unsigned size : {0U, 1U, 1'471U, 1'472U, 1'473U, 9'001U, 65'507U}) {
       CAPTURE(size);
       Bytes packet(size);
       for (std::size_t i = 0; i < size; ++i) packet[i] = static_cast<std::uint8_t>(i * 7);
