@@ -132,7 +132,9 @@ class Fake:
         )
         self.plane: Any = SimpleNamespace(
             plane=SimpleNamespace(
-                totals=lambda: TOTALS, stats=lambda stream: (SIDE, SIDE) if stream else None
+                totals=lambda: TOTALS,
+                stats=lambda stream: (SIDE, SIDE) if stream else None,
+                socket_mode=("per_port", "no rights"),
             ),
             pool=SimpleNamespace(free=9, resting=0, taken=0),
         )
@@ -424,6 +426,7 @@ def test_metrics_tell_the_state_of_the_farm_too(with_member: WithMember[None]) -
             'sipfarm_farm_rejoins_total{member="m1"} 1.0',
             'sipfarm_bus_writes_total{member="m1"} 8.0',
             'sipfarm_media_ports_free{member="m1"} 9.0',
+            'sipfarm_media_sockets{member="m1",mode="per_port",reason="no rights"} 1.0',
         ):
             assert line in page
 
