@@ -16,7 +16,7 @@ inline std::uint64_t checksum_add(std::uint64_t sum, std::span<const std::uint8_
     sum += word;
   }
   std::uint32_t rest = 0;
-  std::memcpy(&rest, at, left);
+  if (left != 0) std::memcpy(&rest, at, left);
   return sum + rest;
 }
 
