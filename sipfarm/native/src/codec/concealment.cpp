@@ -102,13 +102,10 @@ void Concealer::fill(Pcm pcm) noexcept {
   std::size_t done = 0;
   if (missing_ == 0 && !pcm.empty()) {
     begin_gap();
-    // Nothing can be done to the last real samples any more; mirrored in time they lead over to the cycle.
+    // The last real samples are gone, so what is between them and the cycle is taken along and let fade.
+    const auto jump = static_cast<float>(past_[end_ - 1] - past_[end_ - 1 - lag_]);
     const std::size_t overlap = std::min(lag_ / 4, pcm.size());
-    for (; done < overlap; ++done) {
-      const float share = static_cast<float>(done + 1) / static_cast<float>(overlap + 1);
-      const auto mirrored = static_cast<float>(past_[end_ - 1 - done]);
-      pcm[done] = rounded(mirrored + share * (next() - mirrored));
-    }
+    for (; done < overlap; ++done) pcm[done] = rounded(next() + jump * (1 - static_cast<float>(done + 1) / static_cast<float>(overlap + 1)));
   }
   for (; done < pcm.size() && missing_ < hold_ + fade_; ++done) pcm[done] = rounded(next());
   std::fill(pcm.begin() + static_cast<std::ptrdiff_t>(done), pcm.end(), std::int16_t{0});

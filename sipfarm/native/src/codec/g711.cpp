@@ -19,7 +19,7 @@ constexpr std::int32_t k_segment_zero = (127 + 7) << 4;
 
 inline std::uint8_t ulaw_of(std::int32_t sample) noexcept {
   const std::int32_t sign = sample >> 31;
-  const std::int32_t magnitude = std::min((sample ^ sign) + 132, 32'767);
+  const std::int32_t magnitude = std::min((sample ^ sign) - sign + 132, 32'767);
   const std::int32_t step = (std::bit_cast<std::int32_t>(static_cast<float>(magnitude)) >> k_mantissa_shift) - k_segment_zero;
   return static_cast<std::uint8_t>((step ^ 0xff) & ~(sign & 0x80));
 }

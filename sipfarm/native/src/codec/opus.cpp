@@ -133,7 +133,7 @@ class Decoding final : public Decoder {
   }
 
   void recover(ConstPayload next, Pcm out) noexcept override {
-    if (duration(next) == 0 || out.size() % step_ != 0 || decoded(next, out, 1) != out.size()) conceal(out);
+    if (out.empty() || duration(next) == 0 || out.size() % step_ != 0 || decoded(next, out, 1) != out.size()) conceal(out);
   }
 
  private:

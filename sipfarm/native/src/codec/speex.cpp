@@ -23,30 +23,28 @@ constexpr int k_quality_max = 10;
 constexpr std::array<unsigned, 9> k_narrow_bits = {5, 43, 119, 160, 220, 300, 364, 492, 79};
 constexpr std::array<unsigned, 5> k_wide_bits = {4, 36, 112, 192, 352};
 
-/// Walks over the frames of a payload, so that the library is given nothing that ends in the middle of one.
+/// Walks over the frames of a payload as the library does: it is given nothing that it would stumble over, since it complains on
+/// stderr.
 class Walk {
  public:
-  explicit Walk(ConstPayload payload) noexcept : payload_{payload} {}
+  /// `layers`: those above 4 kHz that the decoder takes; it leaves out two more.
+  Walk(ConstPayload payload, unsigned layers) noexcept : payload_{payload}, layers_{layers} {}
 
   /// Frames that are whole; nothing where a frame is cut off or of an unknown submode.
   std::optional<std::size_t> frames() noexcept {
     std::size_t found = 0;
-    while (left() >= 5) {
-      if (read(1) == 1) {
-        const unsigned submode = read(3);
-        if (++layers_ > 2 || submode >= k_wide_bits.size() || !skip(k_wide_bits[submode] - 4)) return std::nullopt;
-        continue;
-      }
-      layers_ = 0;
+    while (skip_foreign_layers() && left() >= 5) {
+      at_ += 1;
       const unsigned submode = read(4);
-      if (submode == k_terminator) break;
+      if (submode == k_terminator) return found;
       if (submode == k_in_band || submode == k_user) {
         if (!skip_message(submode)) return std::nullopt;
         continue;
       }
-      if (submode >= k_narrow_bits.size() || !skip(k_narrow_bits[submode] - 5) || ++found > k_frames_max) return std::nullopt;
+      if (submode >= k_narrow_bits.size() || !skip(k_narrow_bits[submode] - 5)) return std::nullopt;
+      if (!skip_own_layers() || ++found > k_frames_max) return std::nullopt;
     }
-    return found;
+    return is_broken_ ? std::nullopt : std::optional{found};
   }
 
  private:
@@ -56,6 +54,29 @@ class Walk {
     unsigned value = 0;
     for (; bits > 0; --bits, ++at_) value = value << 1 | (payload_[at_ / 8] >> (7 - at_ % 8) & 1U);
     return value;
+  }
+
+  bool is_layer_next() const noexcept { return left() >= 4 && (payload_[at_ / 8] >> (7 - at_ % 8) & 1) != 0; }
+
+  bool skip_layer(unsigned lowest, unsigned highest) noexcept {
+    at_ += 1;
+    const unsigned submode = read(3);
+    return submode >= lowest && submode <= highest && skip(k_wide_bits[submode] - 4);
+  }
+
+  bool skip_foreign_layers() noexcept {
+    for (int skipped = 0; is_layer_next(); ++skipped) {
+      is_broken_ = skipped == 2 || !skip_layer(1, 4);
+      if (is_broken_) return false;
+    }
+    return true;
+  }
+
+  bool skip_own_layers() noexcept {
+    for (unsigned layer = 0; layer < layers_ && is_layer_next(); ++layer) {
+      if (!skip_layer(0, layer == 0 ? 4 : 1)) return false;  // the uppermost has one submode
+    }
+    return true;
   }
 
   bool skip(std::size_t bits) noexcept {
@@ -73,9 +94,12 @@ class Walk {
   }
 
   ConstPayload payload_;
+  unsigned layers_;
   std::size_t at_ = 0;
-  unsigned layers_ = 0;
+  bool is_broken_ = false;
 };
+
+unsigned layers_at(std::uint32_t rate_hz) noexcept { return rate_hz == 8'000 ? 0 : rate_hz == 16'000 ? 1 : 2; }
 
 const SpeexMode* mode_of(std::uint32_t rate_hz) noexcept {
   return speex_lib_get_mode(rate_hz == 8'000 ? SPEEX_MODEID_NB : rate_hz == 16'000 ? SPEEX_MODEID_WB : SPEEX_MODEID_UWB);
@@ -150,14 +174,14 @@ class SpeexEncoder final : public Encoder {
 class SpeexDecoder final : public Decoder {
  public:
   SpeexDecoder(const Format& format, std::unique_ptr<void, FreeDecoder> state) noexcept
-      : frame_{samples_of(k_frame_ms, format.sample_rate_hz)}, state_{std::move(state)} {
+      : frame_{samples_of(k_frame_ms, format.sample_rate_hz)}, layers_{layers_at(format.sample_rate_hz)}, state_{std::move(state)} {
     spx_int32_t enhance = 1;
     speex_decoder_ctl(state_.get(), SPEEX_SET_ENH, &enhance);
   }
 
   std::size_t duration(ConstPayload payload) const noexcept override {
     if (payload.empty() || payload.size() > k_payload_bytes_max) return 0;
-    return Walk{payload}.frames().value_or(0) * frame_;
+    return Walk{payload, layers_}.frames().value_or(0) * frame_;
   }
 
   std::size_t decode(ConstPayload payload, Pcm out) noexcept override {
@@ -189,6 +213,7 @@ class SpeexDecoder final : public Decoder {
   }
 
   std::size_t frame_;
+  unsigned layers_;
   std::unique_ptr<void, FreeDecoder> state_;
   Bits bits_;
 };
