@@ -60,6 +60,7 @@ void bind_net(nb::module_& module);
 void bind_media(nb::module_& module);
 void bind_codec(nb::module_& module);
 std::string codec_names();  // of those built in
+void bind_audio(nb::module_& module);
 void bind_engine(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_register(nb::module_& module);

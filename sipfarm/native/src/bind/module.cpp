@@ -18,6 +18,7 @@ NB_MODULE(_native, module) {
   bind_net(module);
   bind_media(module);
   bind_codec(module);
+  bind_audio(module);
   bind_engine(module);
   bind_store(module);
   bind_register(module);
