@@ -39,6 +39,8 @@ IO_OUTSIDE_IO = {
 """Files without `/io/` that ask the machine for something, and for what."""
 
 MAY_THROW = {
+    "sipfarm/native/src/audio/dtmf_detector.cpp": "construction: no memory",
+    "sipfarm/native/src/audio/resampler.cpp": "construction: no memory",
     "sipfarm/native/src/rtp/descriptors.cpp": "construction: no epoll or eventfd",
     "sipfarm/native/src/rtp/plane.cpp": "construction: an address that cannot be bound",
 }
