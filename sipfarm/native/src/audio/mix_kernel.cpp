@@ -66,6 +66,14 @@ void ramp(std::int16_t* __restrict out, const std::int16_t* __restrict pcm, floa
   }
 }
 
+void ramp(std::int16_t* pcm, float from, float to, std::size_t samples) noexcept {
+  const float step = (to - from) / static_cast<float>(samples);
+  for (std::size_t i = 0; i < samples; ++i) {
+    const float gain = from + step * static_cast<float>(static_cast<std::int32_t>(i) + 1);
+    pcm[i] = saturated(static_cast<float>(pcm[i]) * gain);
+  }
+}
+
 void cross_fade(std::int16_t* __restrict out, const std::int16_t* __restrict before, float from, const std::int16_t* __restrict after, float to,
                 std::size_t samples) noexcept {
   const float step = 1.0F / static_cast<float>(samples);

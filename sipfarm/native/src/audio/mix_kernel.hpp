@@ -20,6 +20,7 @@ void scale(std::int32_t* sum, float gain, std::size_t samples) noexcept;
 
 /// `pcm` with a gain that goes evenly from `from` to `to`, saturated.
 void ramp(std::int16_t* out, const std::int16_t* pcm, float from, float to, std::size_t samples) noexcept;
+void ramp(std::int16_t* pcm, float from, float to, std::size_t samples) noexcept;
 /// Two of them, one fading into the other.
 void cross_fade(std::int16_t* out, const std::int16_t* before, float from, const std::int16_t* after, float to, std::size_t samples) noexcept;
 
