@@ -86,8 +86,8 @@ class AmrDecoder final : public Decoder {
 
   void conceal(Pcm out) noexcept override {
     while (!out.empty()) {
-      std::array<std::int16_t, k_frame_samples> frame{};
-      library_.decode(k_nothing.data(), frame.data());
+      std::array<std::int16_t, k_frame_samples> frame;
+      conceal_frame(frame.data());
       const std::size_t samples = std::min(out.size(), frame.size());
       std::copy_n(frame.begin(), samples, out.begin());
       out = out.subspan(samples);
@@ -104,17 +104,22 @@ class AmrDecoder final : public Decoder {
 
   /// What is marked as damaged is concealed (RFC 4867 §4.3.2), as is what was lost on the way to the sender.
   void decode_frame(const AmrFrame& frame, std::int16_t* to) noexcept {
+    if (!frame.is_good || frame.type > Library::k_kind.modes) return conceal_frame(to);
     Stored stored{};
-    if (!frame.is_good || frame.type > Library::k_kind.modes) {
-      library_.decode(k_nothing.data(), to);
-      return;
-    }
     stored[0] = static_cast<std::uint8_t>(frame.type << 3 | 0x04);
     std::copy(frame.bits.begin(), frame.bits.end(), stored.begin() + 1);
     library_.decode(stored.data(), to);
+    is_begun_ = true;
+  }
+
+  /// Before the first frame there is nothing to go on from, and opencore's memory of it is not initialised.
+  void conceal_frame(std::int16_t* to) noexcept {
+    if (is_begun_) return library_.decode(k_nothing.data(), to);
+    std::fill_n(to, k_frame_samples, std::int16_t{0});
   }
 
   bool octet_aligned_;
+  bool is_begun_ = false;
   std::uint8_t requested_mode_ = k_no_mode;
   typename Library::Decoding library_;
 };

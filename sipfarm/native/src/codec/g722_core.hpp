@@ -25,17 +25,25 @@ inline constexpr std::array<std::uint16_t, 32> k_ilb = {2'048, 2'093, 2'139, 2'1
                                                         2'599, 2'656, 2'714, 2'774, 2'834, 2'896, 2'960, 3'025, 3'091, 3'158, 3'228,
                                                         3'298, 3'371, 3'444, 3'520, 3'597, 3'676, 3'756, 3'838, 3'922, 4'008};
 
-/// What the low band's quantiser gives for a sign and the levels reached (ILN and ILP of QUANTL).
-inline constexpr std::array<std::array<std::uint8_t, 32>, 2> k_low_codes = [] {
-  std::array<std::array<std::uint8_t, 32>, 2> codes{};
+/// What follows from a code: the inverse quantiser's weight and the change of the step's logarithm.
+struct Meaning {
+  std::int16_t weight;
+  std::int16_t log_change;
+  std::uint8_t code;
+};
+
+/// By sign and the levels reached (ILN and ILP of QUANTL).
+inline constexpr std::array<std::array<Meaning, 32>, 2> k_low_meaning = [] {
+  std::array<std::array<Meaning, 32>, 2> meaning{};
   for (int reached = 0; reached <= k_levels_reached_max; ++reached) {
-    const auto i = static_cast<std::size_t>(reached);
-    codes[0][i] = static_cast<std::uint8_t>(61 - reached);
-    codes[1][i] = static_cast<std::uint8_t>(reached < 2 ? 63 - reached : 33 - reached);
+    for (std::size_t negative = 0; negative < 2; ++negative) {
+      const int code = negative == 0 ? 61 - reached : reached < 2 ? 63 - reached : 33 - reached;
+      const auto four = static_cast<std::size_t>(code) >> 2;
+      meaning[negative][static_cast<std::size_t>(reached)] = {k_qm4[four], k_log_low[four], static_cast<std::uint8_t>(code)};
+    }
   }
-  return codes;
+  return meaning;
 }();
-inline constexpr int k_high_level = 564;
 
 /// The step size of a band: LOGSCL and SCALEL, LOGSCH and SCALEH.
 template <int log_max, int shift>
@@ -52,49 +60,9 @@ class Step {
   int size_ = (2'048 >> shift) << 2;
 };
 
-/// Predicts one band: block 4, the same in both bands and both directions.
-template <class Kernel>
-class Predictor {
- public:
-  int predicted() const noexcept { return s_; }
-
-  /// Takes the quantised difference from what was predicted.
-  void advance(int dx) noexcept {
-    const int r = saturated(s_ + dx);  // RECONS
-    const int p = sz_ + dx;            // PARREC: only its sign matters, so it need not be limited
-    // UPPOL2
-    const int slope = saturated(4 * a1_);
-    const int turned = std::min((p ^ p1_) < 0 ? slope : -slope, 32'767);
-    const int a2 = std::clamp(((p ^ p2_) < 0 ? -128 : 128) + (turned >> 7) + (a2_ * 32'512 >> 15), -12'288, 12'288);
-    // UPPOL1
-    const int bound = 15'360 - a2;
-    const int a1 = std::clamp(((p ^ p1_) < 0 ? -192 : 192) + (a1_ * 32'640 >> 15), -bound, bound);
-    // FILTEP
-    const int poles = saturated((a1 * saturated(2 * r) >> 15) + (a2 * saturated(2 * r1_) >> 15));
-    a1_ = a1;
-    a2_ = a2;
-    r1_ = r;
-    p2_ = p1_;
-    p1_ = p;
-    sz_ = zeros_.advance(dx);
-    s_ = saturated(poles + sz_);  // PREDIC
-  }
-
- private:
-  typename Kernel::Zeros zeros_;
-  int s_ = 0;
-  int sz_ = 0;
-  int r1_ = 0;
-  int p1_ = 0;
-  int p2_ = 0;
-  int a1_ = 0;
-  int a2_ = 0;
-};
-
 template <class Kernel>
 struct Bands {
-  Predictor<Kernel> low;
-  Predictor<Kernel> high;
+  typename Kernel::Predictors predictors;
   Step<18'432, 8> low_step;
   Step<22'528, 10> high_step;
 };
@@ -120,30 +88,21 @@ class EncoderCore {
       Filtered high;
       Kernel::template filter<14>(k_analysis, samples_.data() + 2 * n, low, high);
       const std::size_t count = std::min(k_filtered, pairs - n);
-      for (std::size_t i = 0; i < count; ++i) out[n + i] = static_cast<std::uint8_t>(encode_high(high[i]) << 6 | encode_low(low[i]));
+      for (std::size_t i = 0; i < count; ++i) out[n + i] = encode_pair(low[i], high[i]);
     }
     std::memmove(samples_.data(), samples_.data() + 2 * pairs, k_history * sizeof(std::int16_t));
   }
 
-  unsigned encode_low(int sample) noexcept {
-    const int difference = saturated(sample - bands_.low.predicted());
-    const int sign = difference >> 31;
-    const int step = bands_.low_step.size();
-    const auto reached = static_cast<std::size_t>(Kernel::levels_reached(difference ^ sign, step));
-    const unsigned code = k_low_codes[sign & 1][reached];
-    bands_.low_step.adapt(k_log_low[code >> 2]);
-    bands_.low.advance(step * k_qm4[code >> 2] >> 15);
-    return code;
-  }
-
-  unsigned encode_high(int sample) noexcept {
-    const int difference = saturated(sample - bands_.high.predicted());
-    const int sign = difference >> 31;
-    const int step = bands_.high_step.size();
-    const unsigned code = ((difference ^ sign) >= (k_high_level * step >> 12) ? 0U : 1U) | (sign == 0 ? 2U : 0U);
-    bands_.high_step.adapt(k_log_high[code]);
-    bands_.high.advance(step * k_qm2[code] >> 15);
-    return code;
+  std::uint8_t encode_pair(int low, int high) noexcept {
+    const int low_step = bands_.low_step.size();
+    const int high_step = bands_.high_step.size();
+    const Quantised quantised = bands_.predictors.quantised(low, high, low_step, high_step);
+    const Meaning& meaning = k_low_meaning[quantised.low_negative][quantised.low_levels];
+    const std::size_t high_code = (3 - 2 * quantised.high_negative) - quantised.high_levels;  // IHN and IHP of QUANTH
+    bands_.predictors.advance(low_step * meaning.weight >> 15, high_step * k_qm2[high_code] >> 15);
+    bands_.low_step.adapt(meaning.log_change);
+    bands_.high_step.adapt(k_log_high[high_code]);
+    return static_cast<std::uint8_t>(high_code << 6 | meaning.code);
   }
 
   Bands<Kernel> bands_;
@@ -161,10 +120,7 @@ class DecoderCore {
  private:
   void decode_chunk(const std::uint8_t* payload, std::size_t bytes, std::int16_t* out) noexcept {
     for (std::size_t n = 0; n < bytes; ++n) {
-      const int low = decode_low(payload[n] & 0x3fU);
-      const int high = decode_high(payload[n] >> 6);
-      samples_[k_history + 2 * n] = static_cast<std::int16_t>(low + high);
-      samples_[k_history + 2 * n + 1] = static_cast<std::int16_t>(low - high);
+      decode_pair(payload[n], samples_.data() + k_history + 2 * n);
     }
     for (std::size_t n = 0; n < bytes; n += k_filtered) {
       Filtered even;
@@ -181,21 +137,20 @@ class DecoderCore {
 
   static int limited(int sample) noexcept { return std::clamp(sample, -16'384, 16'383); }  // LIMIT
 
-  int decode_low(unsigned code) noexcept {
-    const int step = bands_.low_step.size();
-    const int heard = limited(bands_.low.predicted() + (step * k_qm6[code] >> 15));
-    bands_.low_step.adapt(k_log_low[code >> 2]);
-    bands_.low.advance(step * k_qm4[code >> 2] >> 15);
-    return heard;
-  }
-
-  int decode_high(unsigned code) noexcept {
-    const int step = bands_.high_step.size();
-    const int dx = step * k_qm2[code] >> 15;
-    const int heard = limited(bands_.high.predicted() + dx);
-    bands_.high_step.adapt(k_log_high[code]);
-    bands_.high.advance(dx);
-    return heard;
+  /// The sum and the difference of the bands.
+  void decode_pair(std::uint8_t code, std::int16_t* to) noexcept {
+    const std::size_t low_code = code & 0x3fU;
+    const std::size_t high_code = code >> 6;
+    const int low_step = bands_.low_step.size();
+    const int high_step = bands_.high_step.size();
+    const int high_dx = high_step * k_qm2[high_code] >> 15;
+    const int low = limited(bands_.predictors.low() + (low_step * k_qm6[low_code] >> 15));
+    const int high = limited(bands_.predictors.high() + high_dx);
+    bands_.low_step.adapt(k_log_low[low_code >> 2]);
+    bands_.high_step.adapt(k_log_high[high_code]);
+    bands_.predictors.advance(low_step * k_qm4[low_code >> 2] >> 15, high_dx);
+    to[0] = static_cast<std::int16_t>(low + high);
+    to[1] = static_cast<std::int16_t>(low - high);
   }
 
   Bands<Kernel> bands_;
