@@ -220,3 +220,17 @@ def test_a_gap_after_a_sid_frame_of_g729_is_noise_and_not_a_loss() -> None:
 def test_a_tone_at_the_edge_of_speech_is_not_cut_off_by_dtx() -> None:
     pcm = tone(8_000, 440, 1, 3_000)
     assert all(packets(CodecEncoder(amr(wide=False, dtx=True)), pcm, 8_000))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_before_the_first_speech_amr_is_silent(wide: bool) -> None:
+    """The library's memory of what came before is not initialised then."""
+    rate_hz = 16_000 if wide else 8_000
+    coding = amr(wide=wide, dtx=True)
+    sent = packets(CodecEncoder(coding), with_pause(rate_hz), rate_hz)
+    sid = next(payload for payload in sent[100:] if payload)
+    decoder = CodecDecoder(coding)
+    assert not any(decoder.conceal(1_000))
+    assert not any(decoder.decode(sid))
+    assert any(decoder.decode(sent[10]))
+    assert any(decoder.decode(sid))

@@ -104,15 +104,15 @@ class AmrDecoder final : public Decoder {
 
   /// What is marked as damaged is concealed (RFC 4867 §4.3.2), as is what was lost on the way to the sender.
   void decode_frame(const AmrFrame& frame, std::int16_t* to) noexcept {
-    if (!frame.is_good || frame.type > Library::k_kind.modes) return conceal_frame(to);
+    is_begun_ |= frame.is_good && Library::k_kind.is_mode(frame.type);
+    if (!is_begun_ || !frame.is_good || frame.type > Library::k_kind.modes) return conceal_frame(to);
     Stored stored{};
     stored[0] = static_cast<std::uint8_t>(frame.type << 3 | 0x04);
     std::copy(frame.bits.begin(), frame.bits.end(), stored.begin() + 1);
     library_.decode(stored.data(), to);
-    is_begun_ = true;
   }
 
-  /// Before the first frame there is nothing to go on from, and opencore's memory of it is not initialised.
+  /// Before the first speech there is nothing to go on from, and opencore's memory of it is not initialised.
   void conceal_frame(std::int16_t* to) noexcept {
     if (is_begun_) return library_.decode(k_nothing.data(), to);
     std::fill_n(to, k_frame_samples, std::int16_t{0});
