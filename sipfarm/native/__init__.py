@@ -3,6 +3,7 @@
 from sipfarm.native._native import (
     Batch,
     BindingWriter,
+    BridgeSide,
     CellReader,
     CodecDecoder,
     CodecEncoder,
@@ -43,6 +44,7 @@ from sipfarm.native._native import (
 __all__ = [
     "Batch",
     "BindingWriter",
+    "BridgeSide",
     "CellReader",
     "CodecDecoder",
     "CodecEncoder",

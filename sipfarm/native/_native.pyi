@@ -278,6 +278,25 @@ class PortPool:
     @property
     def refused(self) -> int: ...
 
+class BridgeSide:
+    """One side of a bridge: what comes from there, and what is sent there.
+
+    Payload types with how they are coded; of events and noise with their clock rates.
+    """
+
+    def __init__(
+        self,
+        *,
+        receive: Sequence[tuple[int, CodecFormat]],
+        send: tuple[int, CodecFormat],
+        ptime_ms: int = 20,
+        receive_events: Sequence[tuple[int, int]] = ...,
+        send_events: tuple[int, int] | None = None,
+        receive_noise: Sequence[tuple[int, int]] = ...,
+        send_noise: tuple[int, int] | None = None,
+        listens: bool = True,
+    ) -> None: ...
+
 class Plane:
     """The media plane's threads, as the control thread sees them."""
 
@@ -305,6 +324,25 @@ class Plane:
         rtcp: tuple[str, int] | None,
         rtcp_mux: bool,
     ) -> None: ...
+    def open_relay(
+        self,
+        stream: int,
+        port_a: int,
+        rtp_a: tuple[str, int] | None,
+        port_b: int,
+        rtp_b: tuple[str, int] | None,
+    ) -> None:
+        """A relay without a SIP engine."""
+
+    def set_bridge(self, stream: int, a: BridgeSide, b: BridgeSide) -> None:
+        """An open relay's sides have different codecs from now on.
+
+        Raises ValueError where that cannot be done.
+        """
+
+    def set_plain(self, stream: int) -> None:
+        """A bridge is a plain relay again."""
+
     def set_remote(
         self, stream: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, rtcp_mux: bool
     ) -> None: ...

@@ -31,6 +31,8 @@ class Timeline {
   Stamp send(std::uint32_t duration) noexcept;
   /// Time in which nothing is sent; what is sent next is marked.
   void skip(std::uint32_t duration) noexcept;
+  /// Packets that never came and are not made up: their numbers stay free, so that the far end misses them as well.
+  void leave_out(std::uint32_t packets) noexcept { sequence_ = static_cast<std::uint16_t>(sequence_ + packets); }
   /// A packet of an event that began at `timestamp` (RFC 4733 §2.2): time stays, `skip` moves it.
   Stamp send_event(std::uint32_t timestamp, bool marker) noexcept;
 

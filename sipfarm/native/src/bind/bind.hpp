@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "net/hop.hpp"
+#include "rtp/plane.hpp"
 #include "sip/message_pool.hpp"
 #include "store/registration.hpp"
 
@@ -58,6 +59,7 @@ void bind_message(nb::module_& module);
 void bind_digest(nb::module_& module);
 void bind_net(nb::module_& module);
 void bind_media(nb::module_& module);
+void bind_bridge(nb::module_& module, nb::class_<rtp::Plane>& plane);
 void bind_codec(nb::module_& module);
 std::string codec_names();  // of those built in
 void bind_audio(nb::module_& module);

@@ -82,8 +82,8 @@ void bind_media(nb::module_& module) {
       .def_prop_ro("taken", &rtp::PortPool::taken)
       .def_prop_ro("refused", &rtp::PortPool::refused);
 
-  nb::class_<rtp::Plane>(module, "Plane", "The media plane's threads, as the control thread sees them.")
-      .def("__init__",
+  nb::class_<rtp::Plane> plane(module, "Plane", "The media plane's threads, as the control thread sees them.");
+  plane.def("__init__",
            [](rtp::Plane* self, rtp::PortPool& pool, const std::string& address, const std::string& advertise, std::uint16_t first_port,
               std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms, const std::string& sockets) {
              rtp::PlaneConfig config;
@@ -108,6 +108,13 @@ void bind_media(nb::module_& module) {
              self.apply({&command, 1});
            },
            nb::arg("stream"), nb::arg("port"), nb::arg("rtp").none(), nb::arg("rtcp").none(), nb::arg("rtcp_mux"))
+      .def("open_relay",
+           [](rtp::Plane& self, std::uint64_t stream, std::uint16_t port_a, nb::handle rtp_a, std::uint16_t port_b, nb::handle rtp_b) {
+             const auto command = rtp::Command::open_relay(stream, port_a, port_b, remote_from(rtp_a, nb::none(), false), remote_from(rtp_b, nb::none(), false));
+             self.apply({&command, 1});
+           },
+           nb::arg("stream"), nb::arg("port_a"), nb::arg("rtp_a").none(), nb::arg("port_b"), nb::arg("rtp_b").none(),
+           "A relay without a SIP engine.")
       .def("set_remote",
            [](rtp::Plane& self, std::uint64_t stream, nb::handle rtp_address, nb::handle rtcp_address, bool mux) {
              const auto command = rtp::Command::set_remote(stream, rtp::Side::a, remote_from(rtp_address, rtcp_address, mux));
@@ -161,6 +168,7 @@ void bind_media(nb::module_& module) {
                    "What carries the packets of many ports, and why each port has a socket where steering was wanted.")
       .def_prop_ro("advertise", [](const rtp::Plane& self) { return self.advertise().host(); })
       .def("stop", &rtp::Plane::stop);
+  bind_bridge(module, plane);
 }
 
 }  // namespace sipfarm::bind

@@ -26,7 +26,7 @@ struct Remote {
 /// What the control thread asks of the plane. A stream is one m-line of one call branch: two sides, each
 /// with a port pair of the pool (RTP even, RTCP + 1).
 struct Command {
-  enum class Kind : std::uint8_t { open_relay, open_echo, set_remote, set_held, close };
+  enum class Kind : std::uint8_t { open_relay, open_echo, set_remote, set_held, set_bridge, close };
 
   Kind kind = Kind::close;
   Side side = Side::a;  // set_remote

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "bpf/port_steering.hpp"
+#include "rtp/bridge_shelf.hpp"
 #include "rtp/descriptors.hpp"
 #include "rtp/held_ports.hpp"
 #include "rtp/port_sockets.hpp"
@@ -46,7 +48,17 @@ struct Entry {
   std::size_t worker = 0;
   std::array<std::uint16_t, 2> ports{};
   bool closing = false;
+  bool relays = false;
+  BridgeShelf bridges;
 };
+
+/// Numbers that nobody can guess (RFC 3550 §5.1, §8.1).
+std::array<StreamStart, 2> random_starts() {
+  std::random_device random;
+  std::array<StreamStart, 2> starts;
+  for (StreamStart& start : starts) start = {random(), static_cast<std::uint16_t>(random()), random()};
+  return starts;
+}
 
 /// Any value that is fixed for the stream; splitmix64's last step.
 std::uint32_t echo_ssrc(std::uint64_t id) noexcept {
@@ -236,7 +248,11 @@ bool Plane::Impl::open(const Command& command) {
     fail(command);
     return false;
   }
-  Entry entry{std::make_unique<Stream>(), chosen, command.ports};
+  Entry entry;
+  entry.stream = std::make_unique<Stream>();
+  entry.worker = chosen;
+  entry.ports = command.ports;
+  entry.relays = !echo && !command.opaque;
   Stream& stream = *entry.stream;
   stream.id = command.stream;
   stream.echo_ssrc = echo_ssrc(command.stream);
@@ -315,6 +331,30 @@ void Plane::apply(std::span<const Command> commands) {
     if (!plane.apply(command)) ++plane.refused;
   }
   for (const auto& worker : plane.workers) worker->wake();
+}
+
+const char* Plane::set_bridge(std::uint64_t stream, const BridgePlan* plan) {
+  const auto found = impl_->streams.find(stream);
+  if (found == impl_->streams.end() || found->second.closing) return nullptr;
+  Entry& entry = found->second;
+  if (!entry.relays) return "only a relay of RTP can become a bridge";
+  std::unique_ptr<Bridge> bridge;
+  if (plan != nullptr) {
+    const char* objection = nullptr;
+    bridge = Bridge::make(*plan, random_starts(), objection);
+    if (!bridge) return objection;
+  }
+  Worker& worker = *impl_->workers[entry.worker];
+  if (!entry.bridges.has_room(entry.stream->bridges_taken.load(std::memory_order_acquire)) || worker.backlog() >= k_backlog_per_worker) {
+    ++impl_->refused;
+    return "the media thread has not yet taken what it was given before";
+  }
+  Command command;
+  command.kind = Command::Kind::set_bridge;
+  command.stream = stream;
+  worker.order({command, entry.stream.get(), entry.bridges.put(std::move(bridge))});
+  worker.wake();
+  return nullptr;
 }
 
 int Plane::event_fd() const noexcept { return impl_->event_fd; }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "net/address.hpp"
+#include "rtp/bridge_plan.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/port_pool.hpp"
 
@@ -69,6 +70,9 @@ class Plane {
   std::size_t replenish(std::int64_t now_ms);
 
   void apply(std::span<const Command> commands);
+  /// The sides of an open relay have different codecs from now on; without a plan they have not. Why it cannot be done, in words; nullptr: it is
+  /// done, or the stream has ended by now.
+  const char* set_bridge(std::uint64_t stream, const BridgePlan* plan);
 
   /// Readable while there are events to poll.
   int event_fd() const noexcept;

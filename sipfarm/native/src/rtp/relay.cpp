@@ -89,6 +89,11 @@ void Relay::close(Stream& stream) noexcept {
   closed_end_ = &stream.next_closed;
 }
 
+void Relay::set_bridge(Stream& stream, Bridge* bridge) noexcept {
+  stream.bridge = bridge;
+  stream.bridges_taken.fetch_add(1, std::memory_order_release);
+}
+
 // ---- the way of a packet
 
 std::size_t Relay::carry(std::int64_t now_ms) noexcept {
@@ -117,6 +122,7 @@ void Relay::pass(const Arrival& arrival, std::int64_t now_ms) noexcept {
   counters.packets_in.add(1);
   counters.bytes_in.add(arrival.bytes.size());
   counters.last_in_ms.set(static_cast<std::uint64_t>(now_ms));
+  if (stream.bridge != nullptr) return convert(in, kind, arrival.bytes, now_ms);
   if (Channel* out = route(in, kind, arrival.bytes)) depart(*out, arrival.bytes);
 }
 
@@ -140,6 +146,28 @@ bool Relay::admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms
   return true;
 }
 
+/// What a conversion makes leaves by the other side.
+class Relay::Sink final : public PacketSink {
+ public:
+  Sink(Relay& relay, Channel& out) noexcept : relay_{relay}, out_{out} {}
+
+  std::span<std::uint8_t> room() noexcept override {
+    if (relay_.departing_ == k_batch) relay_.send();
+    return relay_.outgoing_[relay_.departing_];
+  }
+  void send(std::size_t bytes) noexcept override { relay_.depart(out_, room().first(bytes)); }
+
+ private:
+  Relay& relay_;
+  Channel& out_;
+};
+
+void Relay::convert(Channel& in, Packet kind, std::span<const std::uint8_t> bytes, std::int64_t now_ms) noexcept {
+  if (kind != Packet::rtp || in.rtcp) return;
+  Sink sink{*this, in.stream->face(opposite(in.side)).rtp};
+  in.stream->bridge->receive(in.side, bytes, now_ms * 1'000, sink);
+}
+
 /// The port a packet leaves from; nothing for what an echo does not reflect.
 Channel* Relay::route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) noexcept {
   Stream& stream = *in.stream;
@@ -155,6 +183,7 @@ Channel* Relay::route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) n
 
 void Relay::depart(Channel& out, std::span<std::uint8_t> bytes) noexcept {
   if (out.to_bytes == 0) return drop(counters_of(out).unsent);
+  if (departing_ == k_batch) send();
   departures_[departing_++] = {&out, bytes};
 }
 
@@ -188,6 +217,15 @@ bool Relay::tell(const Event& event) noexcept {
   return pushed;
 }
 
+/// What waits for a packet of a side from which nothing comes any more.
+void Relay::expire(Stream& stream, std::int64_t now_ms) noexcept {
+  for (const Side from : {Side::a, Side::b}) {
+    Sink sink{*this, stream.face(opposite(from)).rtp};
+    stream.bridge->expire(from, now_ms * 1'000, sink);
+  }
+  send();
+}
+
 bool Relay::flush() noexcept {
   while (closed_ != nullptr && closed_->drained_at <= sockets_.drains()) {
     Stream* const next = closed_->next_closed;
@@ -205,6 +243,7 @@ bool Relay::flush() noexcept {
 void Relay::sweep(std::int64_t now_ms) noexcept {
   sockets_.sweep();
   for (Stream* stream : streams_) {
+    if (stream->bridge != nullptr) expire(*stream, now_ms);
     if (stream->held) continue;
     std::int64_t last_ms = stream->silent_since_ms;
     for (const Face& face : stream->faces) {

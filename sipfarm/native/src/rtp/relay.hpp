@@ -6,9 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "rtp/bridge.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/demux.hpp"
 #include "rtp/media_sockets.hpp"
+#include "rtp/outgoing.hpp"
 #include "rtp/spsc_ring.hpp"
 #include "rtp/stream.hpp"
 
@@ -38,6 +40,8 @@ class Relay {
   void open(Stream& stream, const Command& command, std::int64_t now_ms) noexcept;
   void set_remote(Stream& stream, Side side, const Remote& remote, std::int64_t now_ms) noexcept;
   void set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept;
+  /// The control thread keeps the bridge until the stream has taken another.
+  void set_bridge(Stream& stream, Bridge* bridge) noexcept;
   /// The ports rest. The stream is forgotten once `flush` has told that it is closed: none of its packets is queued any more,
   /// and the event has found room. True while some wait for the former.
   void close(Stream& stream) noexcept;
@@ -61,6 +65,10 @@ class Relay {
   void detach(Channel& channel) noexcept;
   void pass(const Arrival& arrival, std::int64_t now_ms) noexcept;
   bool admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms) noexcept;
+  class Sink;
+
+  void expire(Stream& stream, std::int64_t now_ms) noexcept;
+  void convert(Channel& in, Packet kind, std::span<const std::uint8_t> bytes, std::int64_t now_ms) noexcept;
   Channel* route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) noexcept;
   void depart(Channel& out, std::span<std::uint8_t> bytes) noexcept;
   void send() noexcept;
@@ -73,6 +81,7 @@ class Relay {
   bool told_ = false;
   std::array<Departure, k_batch> departures_;
   std::size_t departing_ = 0;
+  Outgoing outgoing_;
   std::vector<Stream*> streams_;         // open; a stream knows its place
   Stream* closed_ = nullptr;             // in the order closed
   Stream** closed_end_ = &closed_;

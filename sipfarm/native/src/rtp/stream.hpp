@@ -41,6 +41,7 @@ class Allowance {
   std::uint32_t used_ = 0;
 };
 
+class Bridge;
 struct Stream;
 struct Face;
 
@@ -98,6 +99,8 @@ struct Stream {
   bool opaque = false;
   bool held = false;
   std::uint32_t echo_ssrc = 0;
+  Bridge* bridge = nullptr;  // none: what comes from one side goes to the other as it is
+  std::atomic<std::uint32_t> bridges_taken{0};  // by the worker; it uses none but the last any more
   std::int64_t silent_since_ms = 0;  // packets before this do not count
   std::size_t place = 0;             // in the relay's list
   Stream* next_closed = nullptr;     // in the relay's list of those that are ending

@@ -17,6 +17,7 @@ namespace sipfarm::rtp {
 struct Order {
   Command command;
   Stream* stream = nullptr;
+  Bridge* bridge = nullptr;  // set_bridge; nullptr: a plain relay again
 };
 
 struct WorkerConfig {
