@@ -11,6 +11,7 @@ from sipfarm.base.roles import ROLES, Role
 from sipfarm.base.secrets import Secret
 from sipfarm.base.toml_reader import Reader, TomlDocument, TomlTable
 from sipfarm.base.toml_values import (
+    boolean,
     choice,
     function_name,
     integer,
@@ -177,6 +178,7 @@ def _media(table: TomlTable) -> MediaConfig:
         ports=table.take("ports", text_of(PortRange.parse), PortRange(20_000, 29_999)),
         threads=table.take("threads", integer(1, 64), 1),
         sockets=table.take("sockets", choice(MEDIA_SOCKETS), "auto"),
+        kernel_relay=table.take("kernel_relay", boolean, True),
         silence_timeout_s=table.take("silence_timeout_s", integer(5, 86_400), 60),
     )
 

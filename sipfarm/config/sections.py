@@ -122,6 +122,8 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     sockets: MediaSockets = "auto"
     """`auto`: one for each thread where the kernel allows it, else, and `per_port`: one a port."""
+    kernel_relay: bool = True
+    """Packets that only change their addresses are relayed by the kernel, where it allows that."""
     silence_timeout_s: int = 60
     """A call is ended when neither side has sent RTP or RTCP for so long; not one on hold."""
 

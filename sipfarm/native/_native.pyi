@@ -311,6 +311,7 @@ class Plane:
         spare_pairs: int = 64,
         silence_timeout_ms: int = 60000,
         sockets: str = "auto",
+        kernel_relay: bool = True,
     ) -> None: ...
     def replenish(self, now_ms: int) -> int:
         """Binds ports ahead; bounded work per call."""
@@ -357,6 +358,10 @@ class Plane:
     def socket_mode(self) -> tuple[str, str]:
         """What carries the packets of many ports: `steered` or `per_port`; and why each port has a
         socket where steering was wanted."""
+
+    @property
+    def kernel_relay(self) -> tuple[str, str]:
+        """The interfaces at which the kernel relays, and why it does not where that was wanted."""
 
     @property
     def advertise(self) -> str: ...

@@ -56,6 +56,7 @@ EXPRESS_GAUGES: Final = (
 )
 PLANE_COUNTERS: Final = (
     ("packets_relayed", "RTP and RTCP packets relayed"),
+    ("packets_in_kernel", "of those, packets relayed by the kernel"),
     ("bytes_relayed", "bytes of RTP and RTCP relayed"),
     ("dropped", "packets of media dropped"),
     ("late", "packets for media ports at rest"),
@@ -173,6 +174,12 @@ def member_metrics(member: Measured, load: Load) -> Metrics:
         "what carries packets of media, and why not one socket for each thread",
         ("mode", "reason"),
         lambda: [(member.plane.plane.socket_mode, 1.0)],
+    )
+    metrics.read_gauge(
+        "sipfarm_media_kernel_relay",
+        "the interfaces at which the kernel relays, and why it does not where that was wanted",
+        ("at", "reason"),
+        lambda: [(member.plane.plane.kernel_relay, 1.0)],
     )
     log = member.packet_log
     if log is not None:

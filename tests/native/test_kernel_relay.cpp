@@ -35,6 +35,16 @@ struct Here {
   Within here{place};
 };
 
+/// Of the calling thread alone.
+void hold_only(std::uint64_t capabilities) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    sets[i].effective = sets[i].permitted = static_cast<std::uint32_t>(capabilities >> (32 * i));
+  }
+  ::syscall(SYS_capset, &header, sets.data());
+}
+
 std::size_t count(const std::string& text, const std::string& part) {
   std::size_t found = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
@@ -46,15 +56,30 @@ std::size_t count(const std::string& text, const std::string& part) {
 TEST_CASE("kernel relay: without the rights it is refused, and says which") {
   std::string reason;
   std::thread powerless{[&] {
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    std::array<__user_cap_data_struct, 2> none{};
-    ::syscall(SYS_capset, &header, none.data());  // of this thread alone
+    hold_only(0);
     bpf::KernelRelayConfig config;
     config.addresses = {net::Address::parse("127.0.0.1", 0).value()};
     CHECK(bpf::KernelRelay::open(config, reason) == nullptr);
   }};
   powerless.join();
   CHECK(reason.find(k_refusal) != std::string::npos);
+}
+
+TEST_CASE("kernel relay: two rights are enough") {
+  if (!may_go_on()) return;
+  const Here here;
+  std::string reason;
+  std::thread{[&] {
+    hold_only(1ULL << CAP_BPF | 1ULL << CAP_NET_ADMIN);
+    bpf::KernelRelayConfig config;
+    config.addresses = {net::Address::parse("127.0.0.1", 0).value()};
+    for (const bool tcx : {true, false}) {
+      config.tcx = tcx;
+      CHECK(bpf::KernelRelay::open(config, reason) != nullptr);
+    }
+    CHECK(bpf::Routes::open());
+  }}.join();
+  CHECK(reason == "");
 }
 
 #ifdef SIPFARM_BPF

@@ -440,7 +440,7 @@ TEST_CASE_TEMPLATE("a closed stream carries nothing, and its ports keep nothing 
   Call<Kind> call;
   REQUIRE(call.hears(call.bob, call.alice, Side::a, rtp_packet(1, "last words")));
   call.alice.send(rtp_packet(2, "queued when the call ended"), call.rtp(Side::a));
-  call.rig.relay_.close(*call.stream);
+  call.rig.relay_.close(*call.stream, call.rig.now_ms);
   call.rig.carry();
   CHECK_FALSE(call.rig.relay_.flush());
   const auto events = call.rig.events();
@@ -498,7 +498,7 @@ TEST_CASE_TEMPLATE("a closed event that finds no room is told later, none is los
   for (std::uint64_t id = 0; id < 40; ++id) {
     streams.push_back(&rig.open(Command::open_relay(id, 0, 0)));
   }
-  for (Stream* stream : streams) rig.relay_.close(*stream);
+  for (Stream* stream : streams) rig.relay_.close(*stream, rig.now_ms);
   rig.carry();
   std::size_t told = 0;
   for (int i = 0; i < 10; ++i) {

@@ -30,6 +30,7 @@ class MediaPlane:
         silence_timeout_ms: int,
         told: Callable[[PlaneEvent], None],
         sockets: str = "auto",
+        kernel_relay: bool = True,
     ) -> None:
         """Raises StartError where the plane cannot start or no port can be bound."""
         self._clock = clock
@@ -49,6 +50,7 @@ class MediaPlane:
                 spare_pairs=SPARE_PAIRS,
                 silence_timeout_ms=silence_timeout_ms,
                 sockets=sockets,
+                kernel_relay=kernel_relay,
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise StartError(f"the media plane cannot start on {address}: {error}") from error

@@ -109,6 +109,7 @@ class Incarnation:
             config.media.silence_timeout_s * 1_000,
             self._media_event,
             config.media.sockets,
+            config.media.kernel_relay,
         )
         stack.callback(self.plane.close, loop)
         self.farm = self._farm(group, _reached_at(admin, config))
@@ -216,6 +217,8 @@ class Incarnation:
         await self.duty.begin(group, self.farm, self.driver, self.streams)
         carried, why = self.plane.plane.socket_mode
         self.log.info("media_sockets", mode=carried, reason=why)
+        where, why = self.plane.plane.kernel_relay
+        self.log.info("media_kernel_relay", at=where, reason=why)
         self.log.info("member_started", number=self.record.number, epoch=self.record.epoch)
 
     # What the admin API asks for.

@@ -85,7 +85,7 @@ void bind_media(nb::module_& module) {
   nb::class_<rtp::Plane> plane(module, "Plane", "The media plane's threads, as the control thread sees them.");
   plane.def("__init__",
            [](rtp::Plane* self, rtp::PortPool& pool, const std::string& address, const std::string& advertise, std::uint16_t first_port,
-              std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms, const std::string& sockets) {
+              std::uint16_t last_port, unsigned threads, std::size_t spare_pairs, std::int64_t silence_timeout_ms, const std::string& sockets, bool kernel_relay) {
              rtp::PlaneConfig config;
              config.address = address_from(address, 0);
              if (!advertise.empty()) config.advertise = address_from(advertise, 0);
@@ -95,11 +95,12 @@ void bind_media(nb::module_& module) {
              config.spare_pairs = spare_pairs;
              config.silence_timeout_ms = silence_timeout_ms;
              config.sockets = socket_mode_from(sockets);
+             config.kernel_relay = kernel_relay;
              new (self) rtp::Plane(config, pool);
            },
            nb::arg("pool"), nb::arg("address"), nb::arg("advertise") = "", nb::arg("first_port") = 20'000, nb::arg("last_port") = 29'999,
            nb::arg("threads") = 1, nb::arg("spare_pairs") = 64, nb::arg("silence_timeout_ms") = 60'000,
-           nb::arg("sockets") = "auto", nb::keep_alive<1, 2>())
+           nb::arg("sockets") = "auto", nb::arg("kernel_relay") = true, nb::keep_alive<1, 2>())
       .def("replenish", &rtp::Plane::replenish, nb::arg("now_ms"), "Binds ports ahead; bounded work per call.")
       .def("apply", [](rtp::Plane& self, const sip::Output& out) { if (!out.media.empty()) self.apply(out.media); }, nb::arg("output"))
       .def("open_echo",
@@ -147,6 +148,7 @@ void bind_media(nb::module_& module) {
              const rtp::PlaneTotals totals = self.totals();
              nb::dict out;
              out["packets_relayed"] = totals.packets_relayed;
+             out["packets_in_kernel"] = totals.packets_in_kernel;
              out["bytes_relayed"] = totals.bytes_relayed;
              out["dropped"] = totals.dropped;
              out["late"] = totals.late;
@@ -166,6 +168,9 @@ void bind_media(nb::module_& module) {
                      return nb::make_tuple(steered ? "steered" : "per_port", self.socket_mode_reason());
                    },
                    "What carries the packets of many ports, and why each port has a socket where steering was wanted.")
+      .def_prop_ro("kernel_relay",
+                   [](const rtp::Plane& self) { return nb::make_tuple(self.kernel_relay(), self.kernel_relay_reason()); },
+                   "The interfaces at which the kernel relays, and why it does not where that was wanted.")
       .def_prop_ro("advertise", [](const rtp::Plane& self) { return self.advertise().host(); })
       .def("stop", &rtp::Plane::stop);
   bind_bridge(module, plane);

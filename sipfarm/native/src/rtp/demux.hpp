@@ -33,6 +33,11 @@ constexpr std::uint32_t ssrc_of(std::span<const std::uint8_t> rtp) noexcept {
          static_cast<std::uint32_t>(rtp[10]) << 8U | static_cast<std::uint32_t>(rtp[11]);
 }
 
+/// Its sequence number, as 16 bits.
+constexpr std::uint16_t sequence_of(std::span<const std::uint8_t> rtp) noexcept {
+  return static_cast<std::uint16_t>(rtp[2] << 8U | rtp[3]);
+}
+
 constexpr void set_ssrc(std::span<std::uint8_t> rtp, std::uint32_t ssrc) noexcept {
   rtp[8] = static_cast<std::uint8_t>(ssrc >> 24U);
   rtp[9] = static_cast<std::uint8_t>(ssrc >> 16U);

@@ -89,6 +89,8 @@ struct Plane::Impl {
 
   void steer(unsigned threads);
   std::unique_ptr<MediaSockets> sockets_for(std::size_t worker);
+  void open_kernel_relay(unsigned threads);
+  std::unique_ptr<KernelPath> kernel_path_for(unsigned worker);
   enum class Bound : std::uint8_t { pair, skipped, failed };
   Bound bind_next();
   bool keep_fresh();
@@ -102,6 +104,8 @@ struct Plane::Impl {
   PortPool& pool;
   std::unique_ptr<Steering> steering;  // before the workers: they end first
   std::string not_steered;
+  std::unique_ptr<bpf::KernelRelay> kernel;  // before the workers, as well
+  std::string not_in_kernel;
   std::vector<UdpSocket> sockets;     // of the pairs, where each port has its own
   std::vector<UdpSocket> fresh;       // bound in this call, RTP and RTCP in turn
   std::vector<std::uint16_t> fresh_ports;
@@ -139,7 +143,10 @@ Plane::Impl::Impl(const PlaneConfig& given, PortPool& ports) : config{given}, po
   const unsigned threads = std::max(1U, config.threads);
   if (config.sockets != SocketMode::per_port) steer(threads);
   config.sockets = steering ? SocketMode::steered : SocketMode::per_port;
-  for (unsigned i = 0; i < threads; ++i) workers.push_back(std::make_unique<Worker>(each, sockets_for(i)));
+  if (config.kernel_relay) open_kernel_relay(threads);
+  for (unsigned i = 0; i < threads; ++i) {
+    workers.push_back(std::make_unique<Worker>(each, sockets_for(i), kernel_path_for(i)));
+  }
   loads.assign(threads, 0);
 }
 
@@ -164,6 +171,27 @@ void Plane::Impl::steer(unsigned threads) {
 std::unique_ptr<MediaSockets> Plane::Impl::sockets_for(std::size_t worker) {
   if (steering) return std::move(steering->sockets[worker]);
   return std::make_unique<PortSockets>();
+}
+
+void Plane::Impl::open_kernel_relay(unsigned threads) {
+  if (config.address.is_unspecified()) {
+    not_in_kernel = "the media address is a wildcard";
+    return;
+  }
+  bpf::KernelRelayConfig wanted;
+  wanted.addresses = {config.address};
+  wanted.tables = threads;
+  wanted.flows = static_cast<std::uint32_t>(2 * config.max_streams);
+  kernel = bpf::KernelRelay::open(wanted, not_in_kernel);
+}
+
+/// Nothing where the kernel does not relay.
+std::unique_ptr<KernelPath> Plane::Impl::kernel_path_for(unsigned worker) {
+  if (!kernel) return nullptr;
+  std::optional<bpf::Routes> routes = bpf::Routes::open();
+  if (!routes) throw std::system_error{errno, std::generic_category(), "netlink"};
+  return std::make_unique<KernelPath>(KernelPathConfig{config.address, config.dscp, config.max_packets_per_s, worker}, *kernel,
+                                      std::move(*routes));
 }
 
 Plane::Impl::~Impl() {
@@ -386,6 +414,7 @@ PlaneTotals Plane::totals() const {
   for (const auto& worker : plane.workers) {
     const RelayTotals& each = worker->totals();
     sums.packets_relayed += each.packets.get();
+    sums.packets_in_kernel += each.packets_in_kernel.get();
     sums.bytes_relayed += each.bytes.get();
     const SocketTotals& sockets = worker->socket_totals();
     sums.dropped += each.dropped.get() + sockets.kept_off.get();
@@ -408,6 +437,10 @@ const net::Address& Plane::advertise() const noexcept {
 
 SocketMode Plane::socket_mode() const noexcept { return impl_->config.sockets; }
 
+std::string Plane::kernel_relay() const { return impl_->kernel ? impl_->kernel->where() : std::string{}; }
+
+const std::string& Plane::kernel_relay_reason() const noexcept { return impl_->not_in_kernel; }
+
 const std::string& Plane::socket_mode_reason() const noexcept { return impl_->not_steered; }
 
 void Plane::stop() {
@@ -419,6 +452,7 @@ void Plane::stop() {
   plane.pairs.clear();
   plane.sockets.clear();
   plane.steering.reset();
+  plane.kernel.reset();
 }
 
 }  // namespace sipfarm::rtp

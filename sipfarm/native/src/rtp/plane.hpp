@@ -36,11 +36,13 @@ struct PlaneConfig {
   std::uint32_t max_packets_per_s = 5'000; // of one port; bounds floods and relay loops
   unsigned dscp = 46;                      // EF (RFC 3246); 0..63
   SocketMode sockets = SocketMode::automatic;
+  bool kernel_relay = true;                // where it can be had
 };
 
 /// Sums over all threads since the start.
 struct PlaneTotals {
   std::uint64_t packets_relayed = 0;
+  std::uint64_t packets_in_kernel = 0; // of those, by the kernel; counted a few times a second
   std::uint64_t bytes_relayed = 0;
   std::uint64_t dropped = 0;          // strangers, malformed, flooded, unsent
   std::uint64_t late = 0;             // steered: came for ports at rest; known when the port is next used
@@ -86,6 +88,10 @@ class Plane {
   SocketMode socket_mode() const noexcept;
   /// Why ports have sockets of their own; empty where they have none, or where that was asked for.
   const std::string& socket_mode_reason() const noexcept;
+  /// At which interfaces the kernel relays; empty: at none.
+  std::string kernel_relay() const;
+  /// Why not; empty where it does, or where it was not wanted.
+  const std::string& kernel_relay_reason() const noexcept;
 
   /// Ends the threads and closes the sockets; what is open is cut off. Called by the destructor.
   void stop();

@@ -19,8 +19,8 @@ net::Address rtcp_of(const Remote& remote) noexcept {
 
 }  // namespace
 
-Relay::Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events)
-    : config_{config}, sockets_{sockets}, events_{events} {
+Relay::Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events, KernelPath* kernel)
+    : config_{config}, sockets_{sockets}, events_{events}, kernel_{kernel} {
   streams_.reserve(config_.max_streams);
 }
 
@@ -66,6 +66,7 @@ void Relay::reopen(Channel& channel, const net::Address& signalled, const net::A
   if (!channel.present()) return;
   channel.latch.open(signalled, signalling, now_ms);
   if (channel.latch.locked()) return;
+  recall(*channel.stream, now_ms);
   sockets_.unlock(channel);
   sockets_.aim(channel);
 }
@@ -75,7 +76,8 @@ void Relay::set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept {
   stream.silent_since_ms = now_ms;
 }
 
-void Relay::close(Stream& stream) noexcept {
+void Relay::close(Stream& stream, std::int64_t now_ms) noexcept {
+  recall(stream, now_ms);
   for (Face& face : stream.faces) {
     detach(face.rtp);
     detach(face.rtcp);
@@ -89,7 +91,8 @@ void Relay::close(Stream& stream) noexcept {
   closed_end_ = &stream.next_closed;
 }
 
-void Relay::set_bridge(Stream& stream, Bridge* bridge) noexcept {
+void Relay::set_bridge(Stream& stream, Bridge* bridge, std::int64_t now_ms) noexcept {
+  recall(stream, now_ms);
   stream.bridge = bridge;
   stream.bridges_taken.fetch_add(1, std::memory_order_release);
 }
@@ -99,6 +102,7 @@ void Relay::set_bridge(Stream& stream, Bridge* bridge) noexcept {
 std::size_t Relay::carry(std::int64_t now_ms) noexcept {
   std::size_t taken = 0;
   int batches = 0;
+  carried_ms_ = now_ms;
   do {
     const std::span<Arrival> arrivals = sockets_.receive(now_ms);
     for (const Arrival& arrival : arrivals) pass(arrival, now_ms);
@@ -201,7 +205,19 @@ void Relay::send() noexcept {
     counters.bytes_out.add(departure.bytes.size());
     totals_.packets.add(1);
     totals_.bytes.add(departure.bytes.size());
+    if (kernel_ != nullptr) kernel_->left(*departure.channel, departure.bytes, carried_ms_);
   }
+}
+
+void Relay::recall(Stream& stream, std::int64_t now_ms) noexcept {
+  if (kernel_ != nullptr) take_note(kernel_->recall(stream, now_ms));
+}
+
+void Relay::take_note(const KernelPath::Done& done) noexcept {
+  totals_.packets.add(done.packets);
+  totals_.packets_in_kernel.add(done.packets);
+  totals_.bytes.add(done.bytes);
+  totals_.dropped.add(done.dropped);
 }
 
 void Relay::drop(Counter& reason) noexcept {
@@ -242,8 +258,11 @@ bool Relay::flush() noexcept {
 
 void Relay::sweep(std::int64_t now_ms) noexcept {
   sockets_.sweep();
+  const bool reroute = kernel_ != nullptr && kernel_->renew(now_ms);
   for (Stream* stream : streams_) {
     if (stream->bridge != nullptr) expire(*stream, now_ms);
+    if (reroute) recall(*stream, now_ms);
+    if (kernel_ != nullptr) take_note(kernel_->collect(*stream));
     if (stream->held) continue;
     std::int64_t last_ms = stream->silent_since_ms;
     for (const Face& face : stream->faces) {

@@ -9,6 +9,7 @@
 #include "rtp/bridge.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/demux.hpp"
+#include "rtp/kernel_path.hpp"
 #include "rtp/media_sockets.hpp"
 #include "rtp/outgoing.hpp"
 #include "rtp/spsc_ring.hpp"
@@ -25,14 +26,14 @@ struct RelayConfig {
 
 /// Sums of one relay, readable from any thread.
 struct RelayTotals {
-  Counter packets, bytes, dropped, events_lost;
+  Counter packets, packets_in_kernel, bytes, dropped, events_lost;
 };
 
 /// The streams of one thread and the way of their packets. Never blocks; allocates only when built; time is an argument. What happened goes into the event ring.
 class Relay {
  public:
-  /// The sockets are waited on by the caller.
-  Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events);
+  /// The sockets are waited on by the caller. Without `kernel` all packets are carried here.
+  Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events, KernelPath* kernel = nullptr);
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
@@ -41,10 +42,10 @@ class Relay {
   void set_remote(Stream& stream, Side side, const Remote& remote, std::int64_t now_ms) noexcept;
   void set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept;
   /// The control thread keeps the bridge until the stream has taken another.
-  void set_bridge(Stream& stream, Bridge* bridge) noexcept;
+  void set_bridge(Stream& stream, Bridge* bridge, std::int64_t now_ms) noexcept;
   /// The ports rest. The stream is forgotten once `flush` has told that it is closed: none of its packets is queued any more,
   /// and the event has found room. True while some wait for the former.
-  void close(Stream& stream) noexcept;
+  void close(Stream& stream, std::int64_t now_ms) noexcept;
   bool flush() noexcept;
 
   /// Carries the packets that have come, batch by batch, but not for ever. Returns how many were taken.
@@ -72,15 +73,19 @@ class Relay {
   Channel* route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) noexcept;
   void depart(Channel& out, std::span<std::uint8_t> bytes) noexcept;
   void send() noexcept;
+  void recall(Stream& stream, std::int64_t now_ms) noexcept;
+  void take_note(const KernelPath::Done& done) noexcept;
   bool tell(const Event& event) noexcept;
   void drop(Counter& reason) noexcept;
 
   RelayConfig config_;
   MediaSockets& sockets_;
   SpscRing<Event>& events_;
+  KernelPath* kernel_;
   bool told_ = false;
   std::array<Departure, k_batch> departures_;
   std::size_t departing_ = 0;
+  std::int64_t carried_ms_ = 0;  // the time of what is being carried
   Outgoing outgoing_;
   std::vector<Stream*> streams_;         // open; a stream knows its place
   Stream* closed_ = nullptr;             // in the order closed

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "bpf/flow_table.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/latch.hpp"
 
@@ -83,10 +84,18 @@ struct LiveCounters {
   }
 };
 
+/// What the kernel does of a side's incoming RTP.
+struct Relayed {
+  bpf::FlowTable::Handle flow = bpf::FlowTable::none;
+  std::int64_t retry_ms = 0;       // not to be tried before then
+  bpf::FlowCounters collected;     // of this flow, counted already
+};
+
 /// One side of a stream.
 struct alignas(64) Face {
   bool mux = false;
   LiveCounters counters;
+  Relayed relayed;
   Channel rtp;
   Channel rtcp;
 };

@@ -40,8 +40,9 @@ bool Coalescer::update(std::size_t packets, std::int64_t now_us) noexcept {
 
 // ---- control thread
 
-Worker::Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets)
-    : config_{config}, wake_fd_{make_eventfd()}, sockets_{std::move(sockets)}, relay_{config.relay, *sockets_, events_} {
+Worker::Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets, std::unique_ptr<KernelPath> kernel)
+    : config_{config}, wake_fd_{make_eventfd()}, sockets_{std::move(sockets)}, kernel_{std::move(kernel)},
+      relay_{config.relay, *sockets_, events_, kernel_.get()} {
   sockets_->watch(wake_fd_);
   // The process's signals are for its main thread.
   sigset_t all;
@@ -91,6 +92,7 @@ void Worker::run() noexcept {
   Coalescer coalescer{config_.coalesce_us};
   std::int64_t swept_ms = monotonic_us() / 1'000;
   bool block = true;
+  relay_.sweep(swept_ms);
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (sockets_->wait(block ? static_cast<int>(k_sweep_ms) : 0)) clear_fd(wake_fd_);
     wakeups_.add(1);
@@ -129,8 +131,8 @@ void Worker::carry_out(const Order& order, std::int64_t now_ms) noexcept {
     case Command::Kind::set_remote:
       return relay_.set_remote(*order.stream, command.side, command.remotes[index(command.side)], now_ms);
     case Command::Kind::set_held: return relay_.set_held(*order.stream, command.held, now_ms);
-    case Command::Kind::set_bridge: return relay_.set_bridge(*order.stream, order.bridge);
-    case Command::Kind::close: return relay_.close(*order.stream);
+    case Command::Kind::set_bridge: return relay_.set_bridge(*order.stream, order.bridge, now_ms);
+    case Command::Kind::close: return relay_.close(*order.stream, now_ms);
   }
 }
 

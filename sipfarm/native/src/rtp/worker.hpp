@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "rtp/commands.hpp"
+#include "rtp/kernel_path.hpp"
 #include "rtp/media_sockets.hpp"
 #include "rtp/relay.hpp"
 #include "rtp/spsc_ring.hpp"
@@ -30,7 +31,7 @@ struct WorkerConfig {
 class Worker {
  public:
   /// Throws std::system_error. The thread starts at once.
-  Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets);
+  Worker(const WorkerConfig& config, std::unique_ptr<MediaSockets> sockets, std::unique_ptr<KernelPath> kernel);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -65,6 +66,7 @@ class Worker {
   int wake_fd_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<MediaSockets> sockets_;
+  std::unique_ptr<KernelPath> kernel_;
   Relay relay_;
   Counter wakeups_;
   std::thread thread_;
