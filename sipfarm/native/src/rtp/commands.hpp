@@ -26,10 +26,10 @@ struct Remote {
 /// What the control thread asks of the plane. A stream is one m-line of one call branch: two sides, each
 /// with a port pair of the pool (RTP even, RTCP + 1).
 struct Command {
-  enum class Kind : std::uint8_t { open_relay, open_echo, set_remote, set_held, set_bridge, close };
+  enum class Kind : std::uint8_t { open_relay, open_echo, set_remote, set_held, set_bridge, set_security, close };
 
   Kind kind = Kind::close;
-  Side side = Side::a;  // set_remote
+  Side side = Side::a;  // set_remote, set_security
   bool held = false;    // set_held: a held stream is not reported as silent
   bool opaque = false;  // open_relay: the m-line is not RTP (T.38, unknown): every datagram is passed on
   std::uint64_t stream = 0;
@@ -70,6 +70,14 @@ struct Command {
     command.held = held;
     return command;
   }
+  /// The worker finds the sessions in its order.
+  static Command set_security(std::uint64_t stream, Side side) noexcept {
+    Command command;
+    command.kind = Kind::set_security;
+    command.stream = stream;
+    command.side = side;
+    return command;
+  }
   /// The ports may be given back to the pool at once; the plane refuses to open one that is still closing.
   static Command close(std::uint64_t stream) noexcept {
     Command command;
@@ -88,7 +96,9 @@ struct SideCounters {
   std::uint64_t strangers = 0;   // refused by the latch, or by the kernel for it; uncounted where a port with its own socket is locked
   std::uint64_t malformed = 0;   // neither RTP, RTCP, STUN, DTLS nor ZRTP, or cut short
   std::uint64_t flooded = 0;     // above the packet rate one port may have
-  std::uint64_t unsent = 0;      // no address known yet, or the kernel refused
+  std::uint64_t unsent = 0;      // no address known yet, or the kernel refused; of a protected side also: may not be protected
+  std::uint64_t unauthentic = 0; // no SRTP by the key of this side, or none at all
+  std::uint64_t replayed = 0;    // SRTP that was seen before, or is older than the window
   std::int64_t last_in_ms = 0;   // when the last accepted packet came; the opening time before the first
 };
 

@@ -7,7 +7,7 @@
 
 namespace sipfarm::rtp {
 
-/// Room for a batch of datagrams of any size, each with its headroom. Pages are touched only by what arrives. Slots are an odd
+/// Room for a batch of datagrams of any size, each with its headroom and tailroom. Pages are touched only by what arrives. Slots are an odd
 /// number of cache lines apart, so that the heads of a batch do not fight for the same ones.
 class DatagramSlots {
  public:
@@ -17,6 +17,7 @@ class DatagramSlots {
 
  private:
   static constexpr std::size_t k_stride = k_datagram_bytes + 5 * 64;
+  static_assert(k_stride >= k_headroom + k_datagram_bytes + k_tailroom);
 
   std::unique_ptr<std::uint8_t[]> bytes_;
 };

@@ -14,7 +14,7 @@ constexpr std::int64_t k_retry_ms = 1'000;  // where there was no way or no room
 
 void KernelPath::left(Channel& out, std::span<const std::uint8_t> bytes, std::int64_t now_ms) noexcept {
   Stream& stream = *out.stream;
-  if (stream.echo || stream.opaque || stream.bridge != nullptr || out.rtcp || demux(bytes) != Packet::rtp) return;
+  if (stream.echo || stream.opaque || stream.bridge != nullptr || stream.is_protected() || out.rtcp || demux(bytes) != Packet::rtp) return;
   Face& face = stream.face(opposite(out.side));
   if (face.relayed.flow == bpf::FlowTable::none) return put(face, face.rtp, out, now_ms);
   if (!table_.is_open(face.relayed.flow)) table_.open(face.relayed.flow, ssrc_of(bytes), sequence_of(bytes));

@@ -28,6 +28,14 @@ SourceLatch::Verdict SourceLatch::receive(const net::Address& source, std::int64
   return learn(source, now_ms);
 }
 
+SourceLatch::Verdict SourceLatch::receive_authentic(const net::Address& source, bool newest, std::int64_t now_ms) noexcept {
+  if (learned_ && locked_ && (source == source_ || !newest)) return Verdict::accepted;
+  if (!learned_ && is_stale(source, now_ms)) return Verdict::accepted;
+  learn(source, now_ms);
+  locked_ = !signalled_.empty();
+  return locked_ ? Verdict::locked : Verdict::moved;
+}
+
 SourceLatch::Rank SourceLatch::rank(const net::Address& source) const noexcept {
   if (source == signalled_) return Rank::exact;
   const bool same_host = (!signalled_.empty() && source.same_ip(signalled_)) ||

@@ -36,6 +36,10 @@ class SourceLatch {
 
   Verdict receive(const net::Address& source, std::int64_t now_ms) noexcept;
 
+  /// A packet whose tag is valid: its source is locked at once. From another source than that it moves the lock (the far end
+  /// roams), if it is `newest`; one that was overtaken is heard only.
+  Verdict receive_authentic(const net::Address& source, bool newest, std::int64_t now_ms) noexcept;
+
   /// Where to send: the learned source, before that the signalled address; empty while no SDP is known.
   const net::Address& remote() const noexcept { return signalled_.empty() || !learned_ ? signalled_ : source_; }
   bool locked() const noexcept { return locked_; }

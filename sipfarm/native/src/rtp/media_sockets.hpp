@@ -12,6 +12,7 @@ namespace sipfarm::rtp {
 inline constexpr std::size_t k_batch = 64;
 inline constexpr std::size_t k_datagram_bytes = 65'536;
 inline constexpr std::size_t k_headroom = 8;  // before the bytes of an arrival or departure: room for a UDP header
+inline constexpr std::size_t k_tailroom = srtp::k_overhead_bytes_max;  // behind them
 
 /// A datagram that came for a channel. Its bytes may be changed, and live until the next receive().
 struct Arrival {

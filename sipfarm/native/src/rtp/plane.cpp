@@ -50,6 +50,7 @@ struct Entry {
   bool closing = false;
   bool relays = false;
   BridgeShelf bridges;
+  std::array<SecurityKeeper, 2> security;
 };
 
 /// Numbers that nobody can guess (RFC 3550 §5.1, §8.1).
@@ -99,6 +100,7 @@ struct Plane::Impl {
   Pair* idle_pair(std::uint16_t port);
   void fail(const Command& command);
   void forget(std::uint64_t id);
+  bool reap(std::uint64_t id);
 
   PlaneConfig config;
   PortPool& pool;
@@ -114,6 +116,7 @@ struct Plane::Impl {
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::size_t> loads;  // streams of each worker, closing ones too
   std::vector<Event> failures;
+  std::vector<std::uint64_t> reaping;  // streams whose worker has sessions to let go
   int event_fd = -1;
   unsigned cursor = 0;  // next port to bind; past last_port: the lap is over
   std::int64_t next_lap_ms = 0;
@@ -261,7 +264,7 @@ bool Plane::Impl::apply(const Command& command) {
   Worker& worker = *workers[entry.worker];
   entry.closing = command.kind == Command::Kind::close;
   if (!entry.closing && worker.backlog() >= k_backlog_per_worker) return false;
-  worker.order({command, entry.stream.get()});
+  worker.order({command, entry.stream.get(), nullptr});
   return true;
 }
 
@@ -296,7 +299,7 @@ bool Plane::Impl::open(const Command& command) {
   }
   streams.emplace(command.stream, std::move(entry));
   ++loads[chosen];
-  workers[chosen]->order({command, &stream});
+  workers[chosen]->order({command, &stream, nullptr});
   return true;
 }
 
@@ -324,6 +327,17 @@ void Plane::Impl::forget(std::uint64_t id) {
   streams.erase(found);
 }
 
+/// Frees the sessions that the stream's worker has let go. True while it has some yet.
+bool Plane::Impl::reap(std::uint64_t id) {
+  const auto found = streams.find(id);
+  if (found == streams.end()) return false;
+  bool more = false;
+  for (const Side side : {Side::a, Side::b}) {
+    more |= found->second.security[index(side)].reap(found->second.stream->face(side).security);
+  }
+  return more;
+}
+
 Plane::Plane(const PlaneConfig& config, PortPool& pool) : impl_{std::make_unique<Impl>(config, pool)} {}
 
 Plane::~Plane() { stop(); }
@@ -331,6 +345,7 @@ Plane::~Plane() { stop(); }
 std::size_t Plane::replenish(std::int64_t now_ms) {
   Impl& plane = *impl_;
   for (const auto& worker : plane.workers) worker->wake();
+  std::erase_if(plane.reaping, [&](std::uint64_t id) { return !plane.reap(id); });
   const std::size_t wanted = plane.pool.wanted(plane.config.spare_pairs, now_ms);
   if (wanted == 0 || now_ms < plane.next_lap_ms) return 0;
   std::size_t bound = 0;
@@ -383,6 +398,29 @@ const char* Plane::set_bridge(std::uint64_t stream, const BridgePlan* plan) {
   worker.order({command, entry.stream.get(), entry.bridges.put(std::move(bridge))});
   worker.wake();
   return nullptr;
+}
+
+bool Plane::set_security(std::uint64_t stream, Side side, FaceSecurity security) {
+  Impl& plane = *impl_;
+  const auto found = plane.streams.find(stream);
+  if (found == plane.streams.end() || found->second.closing || plane.workers.empty()) return false;
+  Entry& entry = found->second;
+  Worker& worker = *plane.workers[entry.worker];
+  plane.reap(stream);
+  FaceSecurity* const handed = worker.backlog() < k_backlog_per_worker ? entry.security[index(side)].hand_over(std::move(security)) : nullptr;
+  if (handed == nullptr) {
+    ++plane.refused;
+    return false;
+  }
+  worker.order({Command::set_security(stream, side), entry.stream.get(), nullptr, handed});
+  worker.wake();
+  if (std::ranges::find(plane.reaping, stream) == plane.reaping.end()) plane.reaping.push_back(stream);
+  return true;
+}
+
+const FaceSecurity* Plane::security(std::uint64_t stream, Side side) const {
+  const auto found = impl_->streams.find(stream);
+  return found == impl_->streams.end() ? nullptr : found->second.security[index(side)].latest();
 }
 
 int Plane::event_fd() const noexcept { return impl_->event_fd; }

@@ -12,6 +12,7 @@
 #include "rtp/bridge_plan.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/port_pool.hpp"
+#include "rtp/secured.hpp"
 
 namespace sipfarm::rtp {
 
@@ -77,6 +78,12 @@ class Plane {
   const char* set_bridge(std::uint64_t stream, const BridgePlan* plan);
 
   /// Readable while there are events to poll.
+  /// Protects what a side of a stream hears and sends from now on, or no more of it (`plain`). False, and nothing was changed,
+  /// for a stream that is not there, or whose thread has not taken the last sixteen.
+  bool set_security(std::uint64_t stream, Side side, FaceSecurity security);
+  /// What was set last; nothing before.
+  const FaceSecurity* security(std::uint64_t stream, Side side) const;
+
   int event_fd() const noexcept;
   /// Appends the events that are there.
   void poll_events(std::vector<Event>& out);

@@ -17,6 +17,17 @@ net::Address rtcp_of(const Remote& remote) noexcept {
   return next;
 }
 
+net::Address source_of(const Arrival& arrival) noexcept {
+  return net::Address::from_sockaddr(*arrival.source).value_or(net::Address{});
+}
+
+/// Where a face is protected, what is neither has no business there.
+bool is_protected(Packet kind) noexcept { return kind == Packet::rtp || kind == Packet::rtcp; }
+
+srtp::Protocol protocol_of(Packet kind) noexcept {
+  return kind == Packet::rtcp ? srtp::Protocol::rtcp : srtp::Protocol::rtp;
+}
+
 }  // namespace
 
 Relay::Relay(const RelayConfig& config, MediaSockets& sockets, SpscRing<Event>& events, KernelPath* kernel)
@@ -76,6 +87,16 @@ void Relay::set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept {
   stream.silent_since_ms = now_ms;
 }
 
+void Relay::set_security(Stream& stream, Side side, FaceSecurity& security, std::int64_t now_ms) noexcept {
+  recall(stream, now_ms);
+  Face& face = stream.face(side);
+  face.security.take(&security);
+  if (security.plain) return;
+  for (Channel* channel : {&face.rtp, &face.rtcp}) {
+    if (channel->present()) sockets_.unlock(*channel);
+  }
+}
+
 void Relay::close(Stream& stream, std::int64_t now_ms) noexcept {
   recall(stream, now_ms);
   for (Face& face : stream.faces) {
@@ -105,39 +126,76 @@ std::size_t Relay::carry(std::int64_t now_ms) noexcept {
   carried_ms_ = now_ms;
   do {
     const std::span<Arrival> arrivals = sockets_.receive(now_ms);
-    for (const Arrival& arrival : arrivals) pass(arrival, now_ms);
+    for (Arrival& arrival : arrivals) pass(arrival, now_ms);
     send();
     taken += arrivals.size();
   } while (sockets_.more() && ++batches < k_batches);
   return taken;
 }
 
-void Relay::pass(const Arrival& arrival, std::int64_t now_ms) noexcept {
+void Relay::pass(Arrival& arrival, std::int64_t now_ms) noexcept {
   Channel& in = *arrival.channel;
   Stream& stream = *in.stream;
-  LiveCounters& counters = stream.face(in.side).counters;
-  if (!in.allowance.take(now_ms, config_.max_packets_per_s)) {
-    sockets_.shed(in, now_ms);
-    return drop(counters.flooded);
-  }
+  Face& face = stream.face(in.side);
+  LiveCounters& counters = face.counters;
+  if (!within_rate(in, arrival, now_ms)) return;
   const Packet kind = stream.opaque ? Packet::rtp : demux(arrival.bytes);
   if (kind == Packet::malformed) return drop(counters.malformed);
-  if (!arrival.vouched && !admit(in, *arrival.source, now_ms)) return drop(counters.strangers);
+  if (const FaceSecurity* const security = face.security.current()) {
+    if (!open_protected(*security, kind, arrival, now_ms)) return;
+  } else if (!arrival.vouched && !admit(in, *arrival.source, now_ms)) {
+    return drop(counters.strangers);
+  }
   counters.packets_in.add(1);
   counters.bytes_in.add(arrival.bytes.size());
   counters.last_in_ms.set(static_cast<std::uint64_t>(now_ms));
   if (stream.bridge != nullptr) return convert(in, kind, arrival.bytes, now_ms);
-  if (Channel* out = route(in, kind, arrival.bytes)) depart(*out, arrival.bytes);
+  if (Channel* out = route(in, kind, arrival.bytes)) depart(*out, kind, arrival.bytes);
+}
+
+/// What comes for a protected port from elsewhere has a rate of its own, so that it cannot use up that of the far end.
+bool Relay::within_rate(Channel& in, const Arrival& arrival, std::int64_t now_ms) noexcept {
+  LiveCounters& counters = counters_of(in);
+  if (in.stream->face(in.side).security.current() != nullptr && in.latch.locked() &&
+      source_of(arrival) != in.latch.remote()) {
+    if (in.elsewhere.take(now_ms, k_elsewhere_per_s)) return true;
+    drop(counters.strangers);
+    return false;
+  }
+  if (in.allowance.take(now_ms, config_.max_packets_per_s)) return true;
+  sockets_.shed(in, now_ms);
+  drop(counters.flooded);
+  return false;
+}
+
+/// The packet is plain from here on, and its source is that of the far end. False, and counted, if it is not authentic.
+bool Relay::open_protected(const FaceSecurity& security, Packet kind, Arrival& arrival, std::int64_t now_ms) noexcept {
+  Channel& in = *arrival.channel;
+  LiveCounters& counters = counters_of(in);
+  srtp::Outcome opened{srtp::Result::unauthentic, 0, false};
+  if (security.in && is_protected(kind)) opened = security.in->unprotect(protocol_of(kind), arrival.bytes);
+  if (opened.result != srtp::Result::ok) {
+    const bool malformed = opened.result == srtp::Result::malformed;
+    drop(malformed ? counters.malformed : opened.result == srtp::Result::replayed ? counters.replayed : counters.unauthentic);
+    return false;
+  }
+  arrival.bytes = arrival.bytes.first(opened.bytes);
+  const net::Address before = in.latch.remote();
+  return follow(in, in.latch.receive_authentic(source_of(arrival), opened.newest, now_ms), before);
 }
 
 bool Relay::admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms) noexcept {
   const net::Address source = net::Address::from_sockaddr(from).value_or(net::Address{});
   const net::Address before = in.latch.remote();
-  const SourceLatch::Verdict verdict = in.latch.receive(source, now_ms);
+  return follow(in, in.latch.receive(source, now_ms), before);
+}
+
+bool Relay::follow(Channel& in, SourceLatch::Verdict verdict, const net::Address& before) noexcept {
   if (verdict == SourceLatch::Verdict::refused) return false;
   if (verdict == SourceLatch::Verdict::accepted) return true;
   sockets_.aim(in);
-  if (verdict == SourceLatch::Verdict::locked) sockets_.lock(in);
+  const bool is_protected = in.stream->face(in.side).security.current() != nullptr;
+  if (verdict == SourceLatch::Verdict::locked && !is_protected) sockets_.lock(in);
   if (in.latch.remote() != before) {
     Event event;
     event.kind = Event::Kind::latched;
@@ -159,7 +217,7 @@ class Relay::Sink final : public PacketSink {
     if (relay_.departing_ == k_batch) relay_.send();
     return relay_.outgoing_[relay_.departing_];
   }
-  void send(std::size_t bytes) noexcept override { relay_.depart(out_, room().first(bytes)); }
+  void send(std::size_t bytes) noexcept override { relay_.depart(out_, Packet::rtp, room().first(bytes)); }
 
  private:
   Relay& relay_;
@@ -185,8 +243,16 @@ Channel* Relay::route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) n
   return rtcp && !out.mux ? &out.rtcp : &out.rtp;
 }
 
-void Relay::depart(Channel& out, std::span<std::uint8_t> bytes) noexcept {
-  if (out.to_bytes == 0) return drop(counters_of(out).unsent);
+void Relay::depart(Channel& out, Packet kind, std::span<std::uint8_t> bytes) noexcept {
+  LiveCounters& counters = counters_of(out);
+  if (out.to_bytes == 0) return drop(counters.unsent);
+  if (const FaceSecurity* const security = out.stream->face(out.side).security.current()) {
+    if (!security->out || !is_protected(kind)) return drop(counters.unsent);
+    const srtp::Outcome sealed =
+        security->out->protect(protocol_of(kind), {bytes.data(), bytes.size() + k_tailroom}, bytes.size());
+    if (sealed.result != srtp::Result::ok) return drop(counters.unsent);
+    bytes = {bytes.data(), sealed.bytes};
+  }
   if (departing_ == k_batch) send();
   departures_[departing_++] = {&out, bytes};
 }

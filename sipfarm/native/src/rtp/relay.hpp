@@ -43,6 +43,9 @@ class Relay {
   void set_held(Stream& stream, bool held, std::int64_t now_ms) noexcept;
   /// The control thread keeps the bridge until the stream has taken another.
   void set_bridge(Stream& stream, Bridge* bridge, std::int64_t now_ms) noexcept;
+  /// Protects a face from now on, or not any more. A protected port follows its far end by valid tags, so the kernel is not
+  /// told to keep others out.
+  void set_security(Stream& stream, Side side, FaceSecurity& security, std::int64_t now_ms) noexcept;
   /// The ports rest. The stream is forgotten once `flush` has told that it is closed: none of its packets is queued any more,
   /// and the event has found room. True while some wait for the former.
   void close(Stream& stream, std::int64_t now_ms) noexcept;
@@ -60,18 +63,22 @@ class Relay {
 
  private:
   static constexpr int k_batches = 16;  // carried in a row
+  static constexpr std::uint32_t k_elsewhere_per_s = 100;  // tags looked at for a locked port, of packets from elsewhere
 
   void reopen(Channel& channel, const net::Address& signalled, const net::Address& signalling, std::int64_t now_ms) noexcept;
   void attach(Channel& channel, Stream& stream, Side side, bool rtcp) noexcept;
   void detach(Channel& channel) noexcept;
-  void pass(const Arrival& arrival, std::int64_t now_ms) noexcept;
+  void pass(Arrival& arrival, std::int64_t now_ms) noexcept;
+  bool within_rate(Channel& in, const Arrival& arrival, std::int64_t now_ms) noexcept;
+  bool open_protected(const FaceSecurity& security, Packet kind, Arrival& arrival, std::int64_t now_ms) noexcept;
   bool admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms) noexcept;
   class Sink;
 
   void expire(Stream& stream, std::int64_t now_ms) noexcept;
   void convert(Channel& in, Packet kind, std::span<const std::uint8_t> bytes, std::int64_t now_ms) noexcept;
+  bool follow(Channel& in, SourceLatch::Verdict verdict, const net::Address& before) noexcept;
   Channel* route(Channel& in, Packet kind, std::span<std::uint8_t> bytes) noexcept;
-  void depart(Channel& out, std::span<std::uint8_t> bytes) noexcept;
+  void depart(Channel& out, Packet kind, std::span<std::uint8_t> bytes) noexcept;
   void send() noexcept;
   void recall(Stream& stream, std::int64_t now_ms) noexcept;
   void take_note(const KernelPath::Done& done) noexcept;

@@ -10,6 +10,7 @@
 #include "bpf/flow_table.hpp"
 #include "rtp/commands.hpp"
 #include "rtp/latch.hpp"
+#include "rtp/secured.hpp"
 
 namespace sipfarm::rtp {
 
@@ -69,17 +70,18 @@ struct alignas(64) Channel {
   Allowance allowance;
   SocketAddress to{};
   SourceLatch latch;
+  Allowance elsewhere;  // of a protected face: what comes from where its latch does not point
 
   bool present() const noexcept { return port != 0; }
 };
 
 /// The live counters of a side, the frequent ones first.
 struct LiveCounters {
-  Counter packets_in, bytes_in, last_in_ms, packets_out, bytes_out, strangers, malformed, flooded, unsent;
+  Counter packets_in, bytes_in, last_in_ms, packets_out, bytes_out, strangers, malformed, flooded, unsent, unauthentic, replayed;
 
   SideCounters read() const noexcept {
     return {packets_in.get(), bytes_in.get(),  packets_out.get(), bytes_out.get(),
-            strangers.get(),  malformed.get(), flooded.get(),     unsent.get(),
+            strangers.get(),  malformed.get(), flooded.get(),     unsent.get(),    unauthentic.get(), replayed.get(),
             static_cast<std::int64_t>(last_in_ms.get())};
   }
 };
@@ -94,6 +96,7 @@ struct Relayed {
 /// One side of a stream.
 struct alignas(64) Face {
   bool mux = false;
+  SecuritySlot security;
   LiveCounters counters;
   Relayed relayed;
   Channel rtp;
@@ -117,6 +120,7 @@ struct Stream {
   std::array<Face, 2> faces;
 
   Face& face(Side side) noexcept { return faces[index(side)]; }
+  bool is_protected() const noexcept { return faces[0].security.current() != nullptr || faces[1].security.current() != nullptr; }
   std::array<SideCounters, 2> read_counters() const noexcept {
     return {faces[0].counters.read(), faces[1].counters.read()};
   }

@@ -132,6 +132,7 @@ void Worker::carry_out(const Order& order, std::int64_t now_ms) noexcept {
       return relay_.set_remote(*order.stream, command.side, command.remotes[index(command.side)], now_ms);
     case Command::Kind::set_held: return relay_.set_held(*order.stream, command.held, now_ms);
     case Command::Kind::set_bridge: return relay_.set_bridge(*order.stream, order.bridge, now_ms);
+    case Command::Kind::set_security: return relay_.set_security(*order.stream, command.side, *order.security, now_ms);
     case Command::Kind::close: return relay_.close(*order.stream, now_ms);
   }
 }

@@ -19,6 +19,7 @@ struct Order {
   Command command;
   Stream* stream = nullptr;
   Bridge* bridge = nullptr;  // set_bridge; nullptr: a plain relay again
+  FaceSecurity* security = nullptr;  // set_security
 };
 
 struct WorkerConfig {

@@ -44,6 +44,8 @@ constexpr bool is_rtcp(std::span<const std::uint8_t> bytes) noexcept {
   return bytes.size() >= k_rtcp_header_bytes && bytes[0] >> 6U == 2;
 }
 
+constexpr Outcome refused(Result why) noexcept { return {why, 0, false}; }
+
 }  // namespace
 
 /// The pieces behind the payload. An AEAD's tag belongs to its ciphertext; a MAC comes last (RFC 3711 §3.1, RFC 7714 §8.2, §9).
@@ -112,8 +114,8 @@ std::optional<Rollover> Session::rollover() const noexcept {
 Outcome Session::protect(Protocol protocol, std::span<std::uint8_t> buffer, std::size_t bytes) noexcept {
   const auto packet = buffer.first(bytes);
   const std::size_t header = protocol == Protocol::rtp ? rtp_header_bytes(packet) : k_rtcp_header_bytes;
-  if (header == 0 || (protocol == Protocol::rtcp && !is_rtcp(packet))) return {Result::malformed};
-  if (buffer.size() - bytes < trailer_bytes(protocol)) return {Result::too_large};
+  if (header == 0 || (protocol == Protocol::rtcp && !is_rtcp(packet))) return refused(Result::malformed);
+  if (buffer.size() - bytes < trailer_bytes(protocol)) return refused(Result::too_large);
   return protocol == Protocol::rtp ? protect_rtp(buffer, header, bytes) : protect_rtcp(buffer, bytes);
 }
 
@@ -121,27 +123,27 @@ Outcome Session::protect_rtp(std::span<std::uint8_t> buffer, std::size_t header,
   const std::uint32_t ssrc = word_at(buffer, 8);
   Source* source = find(ssrc);
   if (source == nullptr) source = claim(ssrc);
-  if (source == nullptr) return {Result::too_many_sources};
+  if (source == nullptr) return refused(Result::too_many_sources);
   const std::uint64_t index = source->rtp.begun() ? estimate_index(source->rtp.highest(), sequence_of(buffer))
                                                   : std::uint64_t{settings_.first_roc} << 16U | sequence_of(buffer);
-  if (!source->rtp.is_new(index, settings_.replay_window)) return {Result::replayed};
-  if (rtp_packets_left_ == 0 || index >= k_rtp_packets_max) return {Result::key_expired};
+  if (!source->rtp.is_new(index, settings_.replay_window)) return refused(Result::replayed);
+  if (rtp_packets_left_ == 0 || index >= k_rtp_packets_max) return refused(Result::key_expired);
   const Word roc = word_of(static_cast<std::uint32_t>(index >> 16U));
   const Trailer trailer = trailer_at(Protocol::rtp, buffer.subspan(bytes));
   const std::span<const std::uint8_t> suffix = facts(suite_).aead ? std::span<const std::uint8_t>{} : std::span{roc};
   rtp_->seal({ssrc, index}, {buffer.first(header), buffer.first(bytes).subspan(header), suffix}, trailer.tag);
   std::ranges::copy(std::span{mki_}.first(mki_bytes_), trailer.mki.begin());
   note_rtp(*source, index);
-  return {Result::ok, bytes + trailer_bytes(Protocol::rtp)};
+  return {Result::ok, bytes + trailer_bytes(Protocol::rtp), true};
 }
 
 Outcome Session::protect_rtcp(std::span<std::uint8_t> buffer, std::size_t bytes) noexcept {
   const std::uint32_t ssrc = word_at(buffer, 4);
   Source* source = find(ssrc);
   if (source == nullptr) source = claim(ssrc);
-  if (source == nullptr) return {Result::too_many_sources};
+  if (source == nullptr) return refused(Result::too_many_sources);
   const std::uint64_t index = source->rtcp.begun() ? source->rtcp.highest() + 1 : 0;
-  if (rtcp_packets_left_ == 0 || index > k_rtcp_index_max) return {Result::key_expired};
+  if (rtcp_packets_left_ == 0 || index > k_rtcp_index_max) return refused(Result::key_expired);
   const Trailer trailer = trailer_at(Protocol::rtcp, buffer.subspan(bytes));
   std::ranges::copy(word_of(static_cast<std::uint32_t>(index) | k_encrypted), trailer.index.begin());
   std::ranges::copy(std::span{mki_}.first(mki_bytes_), trailer.mki.begin());
@@ -149,19 +151,19 @@ Outcome Session::protect_rtcp(std::span<std::uint8_t> buffer, std::size_t bytes)
   rtcp_->seal({ssrc, index}, parts, trailer.tag);
   source->rtcp.note(index);
   --rtcp_packets_left_;
-  return {Result::ok, bytes + trailer_bytes(Protocol::rtcp)};
+  return {Result::ok, bytes + trailer_bytes(Protocol::rtcp), true};
 }
 
 // ---- in
 
 Outcome Session::unprotect(Protocol protocol, std::span<std::uint8_t> packet) noexcept {
-  if (packet.size() < trailer_bytes(protocol)) return {Result::malformed};
+  if (packet.size() < trailer_bytes(protocol)) return refused(Result::malformed);
   const std::size_t bytes = packet.size() - trailer_bytes(protocol);
   const auto plain = packet.first(bytes);
   const std::size_t header = protocol == Protocol::rtp ? rtp_header_bytes(plain) : k_rtcp_header_bytes;
-  if (header == 0 || (protocol == Protocol::rtcp && !is_rtcp(plain))) return {Result::malformed};
+  if (header == 0 || (protocol == Protocol::rtcp && !is_rtcp(plain))) return refused(Result::malformed);
   const std::span<const std::uint8_t> mki = trailer_at(protocol, packet.subspan(bytes)).mki;
-  if (!std::ranges::equal(mki, std::span{mki_}.first(mki_bytes_))) return {Result::unauthentic};
+  if (!std::ranges::equal(mki, std::span{mki_}.first(mki_bytes_))) return refused(Result::unauthentic);
   return protocol == Protocol::rtp ? unprotect_rtp(packet, header, bytes) : unprotect_rtcp(packet, bytes);
 }
 
@@ -178,43 +180,45 @@ Outcome Session::unprotect_rtp(std::span<std::uint8_t> packet, std::size_t heade
   const Parts parts{packet.first(header), packet.first(bytes).subspan(header), {}};
   const auto tag = trailer_at(Protocol::rtp, packet.subspan(bytes)).tag;
   Source* source = find(ssrc);
-  if (source == nullptr && sources_count_ == k_sources_max) return {Result::too_many_sources};
-  if (rtp_packets_left_ == 0) return {Result::key_expired};
+  if (source == nullptr && sources_count_ == k_sources_max) return refused(Result::too_many_sources);
+  if (rtp_packets_left_ == 0) return refused(Result::key_expired);
   std::uint64_t index = 0;
   if (source != nullptr && source->rtp.begun()) {
     index = estimate_index(source->rtp.highest(), sequence);
-    if (!source->rtp.is_new(index, settings_.replay_window)) return {Result::replayed};
-    if (index >= k_rtp_packets_max) return {Result::key_expired};
-    if (!open_rtp(ssrc, index, parts, tag)) return {Result::unauthentic};
+    if (!source->rtp.is_new(index, settings_.replay_window)) return refused(Result::replayed);
+    if (index >= k_rtp_packets_max) return refused(Result::key_expired);
+    if (!open_rtp(ssrc, index, parts, tag)) return refused(Result::unauthentic);
   } else {
     std::uint32_t tried = 0;
     for (; tried < settings_.rocs_tried; ++tried) {
       index = (std::uint64_t{settings_.first_roc} + tried) << 16U | sequence;
       if (index < k_rtp_packets_max && open_rtp(ssrc, index, parts, tag)) break;
     }
-    if (tried == settings_.rocs_tried) return {Result::unauthentic};
+    if (tried == settings_.rocs_tried) return refused(Result::unauthentic);
     if (source == nullptr) source = claim(ssrc);
   }
+  const bool newest = !source->rtp.begun() || index > source->rtp.highest();
   note_rtp(*source, index);
-  return {Result::ok, bytes};
+  return {Result::ok, bytes, newest};
 }
 
 Outcome Session::unprotect_rtcp(std::span<std::uint8_t> packet, std::size_t bytes) noexcept {
   const std::uint32_t ssrc = word_at(packet, 4);
   const Trailer trailer = trailer_at(Protocol::rtcp, packet.subspan(bytes));
   const std::uint32_t word = word_at(trailer.index, 0);
-  if ((word & k_encrypted) == 0) return {Result::unauthentic};  // UNENCRYPTED_SRTCP is never agreed to
+  if ((word & k_encrypted) == 0) return refused(Result::unauthentic);  // UNENCRYPTED_SRTCP is never agreed to
   const std::uint64_t index = word & ~k_encrypted;
   Source* source = find(ssrc);
-  if (source == nullptr && sources_count_ == k_sources_max) return {Result::too_many_sources};
-  if (source != nullptr && !source->rtcp.is_new(index, decltype(source->rtcp)::k_size_max)) return {Result::replayed};
-  if (rtcp_packets_left_ == 0) return {Result::key_expired};
+  if (source == nullptr && sources_count_ == k_sources_max) return refused(Result::too_many_sources);
+  if (source != nullptr && !source->rtcp.is_new(index, decltype(source->rtcp)::k_size_max)) return refused(Result::replayed);
+  if (rtcp_packets_left_ == 0) return refused(Result::key_expired);
   const Parts parts{packet.first(k_rtcp_header_bytes), packet.first(bytes).subspan(k_rtcp_header_bytes), trailer.index};
-  if (!rtcp_->open({ssrc, index}, parts, trailer.tag)) return {Result::unauthentic};
+  if (!rtcp_->open({ssrc, index}, parts, trailer.tag)) return refused(Result::unauthentic);
   if (source == nullptr) source = claim(ssrc);
+  const bool newest = !source->rtcp.begun() || index > source->rtcp.highest();
   source->rtcp.note(index);
   --rtcp_packets_left_;
-  return {Result::ok, bytes};
+  return {Result::ok, bytes, newest};
 }
 
 }  // namespace sipfarm::srtp

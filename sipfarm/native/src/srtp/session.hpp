@@ -26,6 +26,7 @@ enum class Result : std::uint8_t {
 struct Outcome {
   Result result = Result::malformed;
   std::size_t bytes = 0;  // of the packet now; with ok only
+  bool newest = false;    // of its source, so far; with ok only
 };
 
 struct SessionSettings {
@@ -33,6 +34,9 @@ struct SessionSettings {
   std::uint32_t first_roc = 0;        // of a source not heard yet
   std::uint16_t rocs_tried = 2;       // from first_roc on, until a source's first packet is authentic
 };
+
+/// Tag, SRTCP index and MKI at their longest.
+inline constexpr std::size_t k_overhead_bytes_max = k_tag_bytes_max + 4 + k_mki_bytes_max;
 
 inline constexpr std::uint16_t k_replay_window_min = 64;
 inline constexpr std::uint16_t k_replay_window_max = 512;
