@@ -68,6 +68,7 @@ class EndHeard(msgspec.Struct, frozen=True, kw_only=True):
     last_ms: int
     late_ms: int
     level_dbfs: float
+    """Of all that sounded, a codec's own noises too."""
     gaps: tuple[tuple[int, int], ...]
     """Start and length in ms."""
     codes: tuple[CodeHeard, ...]
@@ -171,8 +172,9 @@ def _judge_end(end: EndHeard, other: EndHeard, listen_ms: int) -> list[Fault]:
     if words < expected and not end.strangers:
         detail = f"its own code was read {words} times instead of {expected} at least"
         fault("garbled", end.first_ms, detail)
-    if abs(end.level_dbfs - LEVEL_DBFS) > LEVEL_DB:
-        fault("level", end.first_ms, f"{end.level_dbfs - LEVEL_DBFS:+.1f} dB against what was sent")
+    if end.own and abs(end.own.level_dbfs - LEVEL_DBFS) > LEVEL_DB:
+        level_db = end.own.level_dbfs - LEVEL_DBFS
+        fault("level", end.first_ms, f"{level_db:+.1f} dB against what was sent")
     if end.lost > LOSS * (end.packets + end.lost):
         share = 100 * end.lost / (end.packets + end.lost)
         fault("loss", end.first_ms, f"{share:.1f} % of the packets were lost")

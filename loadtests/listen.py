@@ -18,7 +18,8 @@ import msgspec
 
 from loadtests.call_ends import EndHeard, Fault, Side, code_of, judge
 from loadtests.farms import started_farm
-from loadtests.listened_calls import CODECS, ListenedCalls, Planted
+from loadtests.listened_calls import ListenedCalls
+from loadtests.tone_ends import CODECS, Planted
 
 SHOWN_MAX: Final = 50
 
@@ -29,6 +30,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     members: int
     codec: str
+    callee_codec: str
     rate: int
     listened_s: float
     failed_by_sipp: int
@@ -45,6 +47,7 @@ def listen(calls: ListenedCalls, members: int) -> Report:
         calls=calls.calls,
         members=members,
         codec=calls.codec,
+        callee_codec=calls.callee_codec or calls.codec,
         rate=calls.rate,
         listened_s=calls.listen_ms / 1_000,
         failed_by_sipp=ended.failed,
@@ -66,10 +69,11 @@ def print_report(report: Report, *, everything: bool) -> None:
     for end in shown:
         heard = "own" if end.own else "-"
         words = end.own.words if end.own else 0
+        level_dbfs = end.own.level_dbfs if end.own else end.level_dbfs
         strangers = ", ".join(f"{code.call}{code.side}" for code in end.strangers)
         print(
             f"{end.call:>6} {end.direction:<4} {heard:>6} {words:>6} {end.first_ms / 1e3:>7.1f} "
-            f"{end.last_ms / 1e3:>7.1f} {end.gap_count:>5} {end.level_dbfs:>6.1f} "
+            f"{end.last_ms / 1e3:>7.1f} {end.gap_count:>5} {level_dbfs:>6.1f} "
             f"{end.kbit_per_s:>7.1f} {end.lost:>5} {end.late_ms:>8}  {strangers}"
         )
     if len(rows) > len(shown):
@@ -80,7 +84,8 @@ def print_report(report: Report, *, everything: bool) -> None:
     latest = max((end.late_ms for end in report.ends), default=0)
     lost = sum(end.lost for end in report.ends)
     print(
-        f"{good} of {report.calls} calls are good in both directions; {report.codec}, "
+        f"{good} of {report.calls} calls are good in both directions; "
+        f"{report.codec} to {report.callee_codec}, "
         f"{report.members} members, each listened to for {report.listened_s:.0f} s; "
         f"{lost} packets lost, the latest {latest} ms late"
     )
@@ -105,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=20, help="calls set up a second")
     parser.add_argument("--seconds", type=int, default=15, help="with all calls up")
     parser.add_argument("--codec", choices=sorted(CODECS), default="PCMU")
+    parser.add_argument("--callee-codec", choices=sorted(CODECS), default="",
+                        help="another one, for the farm to transcode")  # fmt: skip
     parser.add_argument("--break", dest="planted", type=read_planted, action="append", default=[],
                         metavar="CALL:SIDE:SECOND[:OTHER]", help="plant a fault")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="show all calls")
@@ -115,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         rate=given.rate,
         seconds=given.seconds,
         codec=given.codec,
+        callee_codec=given.callee_codec,
         planted=tuple(given.planted),
     )
     report = listen(calls, given.members)

@@ -1,24 +1,20 @@
 """Calls whose media both ends are ours: SIPp signals, `tone_ends` talks and listens."""
 
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from loadtests.call_ends import EndHeard, Side
-from loadtests.native_programs import build_programs
+from loadtests.tone_ends import CODECS, Planted, ToneEnds
 from sipfarm.base.net import HostPort
 from sipfarm.testing.processes import Children
 from sipfarm.testing.real_farm import DOMAIN, RealFarm
 from sipfarm.testing.sipp import Sipp, SippCall
 
-CODECS: Final = {"PCMU": (0, "PCMU/8000"), "PCMA": (8, "PCMA/8000")}
-"""Payload type and rtpmap."""
 CALLEE: Final = "bob"
 FIRST_PORT: Final = 10_000
 CALLS_MAX: Final = 25_000
@@ -27,21 +23,6 @@ SET_UP_WITHIN_MS: Final = 3_000
 """How much longer a call is than it is listened to: its set-up, the last packets' way."""
 END_WITHIN_S: Final = 30.0
 BUFFER_BYTES: Final = 4 << 20
-
-
-class Planted(msgspec.Struct, frozen=True):
-    """A fault on purpose: this end stops sending, or says another code."""
-
-    call: int
-    side: Side
-    at_ms: int
-    code: int | None = None
-
-    @property
-    def line(self) -> str:
-        what = "break" if self.code is None else "confuse"
-        code = "" if self.code is None else f" {self.code}"
-        return f"{what} {self.call} {self.side} {self.at_ms}{code}\n"
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -61,6 +42,8 @@ class ListenedCalls(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 15
     """Listened to with all calls up."""
     codec: str = "PCMU"
+    callee_codec: str = ""
+    """Where the farm is to transcode."""
     planted: tuple[Planted, ...] = ()
 
     @property
@@ -72,45 +55,18 @@ class ListenedCalls(msgspec.Struct, frozen=True, kw_only=True):
         """Place the calls, listen, hang up."""
         if not 0 < self.calls <= CALLS_MAX:
             raise ValueError(f"1 to {CALLS_MAX} calls, not {self.calls}")
-        program = build_programs("tone_ends")["tone_ends"]
         with (
             tempfile.TemporaryDirectory(prefix="listened-calls-") as folder,
             Children() as children,
-            self._running_ends(program) as ends,
+            ToneEnds(self.codec, self.callee_codec or self.codec, self.listen_ms) as ends,
         ):
-            assert ends.stdin is not None
-            ends.stdin.writelines(self._bindings(farm))
-            ends.stdin.flush()
-            _await_bound(ends)
+            numbers = range(1, self.calls + 1)
+            ends.bind(((number, *ends_of(farm, number)) for number in numbers), self.planted)
             placed = _Placed(farm, self, Path(folder), children)
-            for line in placed.starts():
-                ends.stdin.write(line)
-                ends.stdin.flush()
-            told, _ = ends.communicate()
-            failed = placed.finish()
-        if ends.returncode:
-            raise AssertionError(f"tone_ends ended with {ends.returncode}")
-        decode = msgspec.json.Decoder(EndHeard).decode
-        return Ended([decode(line) for line in told.splitlines()], failed)
-
-    @contextmanager
-    def _running_ends(self, program: Path) -> Iterator[subprocess.Popen[str]]:
-        command = [program, self.codec, str(self.listen_ms)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def _bindings(self, farm: RealFarm) -> Iterator[str]:
-        for number in range(1, self.calls + 1):
-            a, b = ends_of(farm, number)
-            yield f"call {number} {a.host} {a.port} {b.host} {b.port}\n"
-        yield from (planted.line for planted in self.planted)
-        yield "\n"
+            for number, a_sends_to, b_sends_to in placed.starts():
+                ends.start(number, a_sends_to, b_sends_to)
+            heard = ends.finish()
+            return Ended(heard, placed.finish())
 
 
 def ends_of(farm: RealFarm, call: int) -> tuple[HostPort, HostPort]:
@@ -119,10 +75,11 @@ def ends_of(farm: RealFarm, call: int) -> tuple[HostPort, HostPort]:
     return farm.untrusted(1, port), farm.untrusted(2, port)
 
 
-def _await_bound(ends: subprocess.Popen[str]) -> None:
-    assert ends.stdout is not None
-    if ends.stdout.readline() != "bound\n":
-        raise AssertionError("tone_ends did not bind its ports")
+def media_keys(codec: str, host: str) -> dict[str, str]:
+    """What the scenarios put into SDP."""
+    coding = CODECS[codec]
+    payload_type = str(coding.payload_type)
+    return {"payload_type": payload_type, "encoding": coding.rtpmap, "media_host": host}
 
 
 class _Placed:
@@ -133,11 +90,11 @@ class _Placed:
     ) -> None:
         self._wanted = calls.calls
         self._folder = folder
-        self._waiting: dict[int, dict[Side, str]] = {}
+        self._waiting: dict[int, dict[Side, HostPort]] = {}
         self._read: dict[Side, int] = {"a": 0, "b": 0}
-        payload_type, encoding = CODECS[calls.codec]
         phone, caller = farm.trusted(2), farm.trusted(1)
-        keys = {"payload_type": str(payload_type), "encoding": encoding}
+        caller_keys = media_keys(calls.codec, ends_of(farm, 1)[0].host)
+        callee_keys = media_keys(calls.callee_codec or calls.codec, ends_of(farm, 1)[1].host)
         timeout_s = round(2 * calls.listen_ms / 1_000 + END_WITHIN_S)
         register = SippCall(
             scenario="register_contact", local=caller, remote=farm.listen, domain=DOMAIN,
@@ -146,7 +103,7 @@ class _Placed:
         Sipp(children, folder, register).succeed()
         self._phone = Sipp(children, folder, SippCall(
             scenario="listened_uas", local=phone, domain=DOMAIN, service=CALLEE, calls=0,
-            keys={**keys, "media_host": ends_of(farm, 1)[1].host}, trace=False,
+            keys=callee_keys, trace=False,
             timeout_s=timeout_s, options=self._options("b"),
         ))  # fmt: skip
         numbers = folder / "calls.csv"
@@ -159,22 +116,22 @@ class _Placed:
         self._caller = Sipp(children, folder, SippCall(
             scenario="listened_uac", local=caller, remote=farm.listen, domain=DOMAIN,
             service=CALLEE, calls=calls.calls, per_second=calls.rate,
-            keys={**keys, "media_host": ends_of(farm, 1)[0].host}, trace=False,
+            keys=caller_keys, trace=False,
             hold_ms=calls.listen_ms + SET_UP_WITHIN_MS, timeout_s=timeout_s,
             options=(*self._options("a"), "-inf", str(numbers)),
         ))  # fmt: skip
 
-    def starts(self) -> Iterator[str]:
-        """A line for each call of which both ends know where to send; until there is no more."""
+    def starts(self) -> Iterator[tuple[int, HostPort, HostPort]]:
+        """Each call of which both ends know where to send; until there is no more."""
         started = 0
         while started < self._wanted and time.monotonic() < self._deadline_s:
             for side in ("a", "b"):
-                for number, host, port in self._logged(side):
+                for number, relay in self._logged(side):
                     relays = self._waiting.setdefault(number, {})
-                    relays[side] = f"{host} {port}"
+                    relays[side] = relay
                     if len(relays) == 2:
                         started += 1
-                        yield f"start {number} {relays['a']} {relays['b']}\n"
+                        yield number, relays["a"], relays["b"]
             time.sleep(POLL_S)
 
     def finish(self) -> int:
@@ -190,7 +147,7 @@ class _Placed:
     def _log(self, side: Side) -> Path:
         return self._folder / f"relays-{side}.log"
 
-    def _logged(self, side: Side) -> Iterator[tuple[int, str, int]]:
+    def _logged(self, side: Side) -> Iterator[tuple[int, HostPort]]:
         """What was logged since the last time."""
         path = self._log(side)
         if not path.exists():
@@ -202,4 +159,4 @@ class _Placed:
         self._read[side] += len(whole)
         for line in whole.decode("ascii", "replace").splitlines():
             number, host, port = line.split()
-            yield int(number), host, int(port)
+            yield int(number), HostPort(host, int(port))

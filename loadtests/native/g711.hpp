@@ -3,12 +3,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
 
 /// G.711 by table, apart from the farm's own codec: who checks does not ask the checked.
 namespace sipfarm::loadtests {
 
-enum class Law : std::uint8_t { mu = 0, a = 8 };  // the static payload types (RFC 3551 §6)
+enum class Law : std::uint8_t { mu, a };
 
 constexpr std::int16_t expand_mu(std::uint8_t code) noexcept {
   const unsigned bits = ~unsigned{code} & 0xffU;
@@ -31,31 +32,38 @@ class G711 {
       const auto byte = static_cast<std::uint8_t>(code);
       values_[code] = law == Law::mu ? expand_mu(byte) : expand_a(byte);
     }
+    for (int step = 0; step < k_steps; ++step) codes_[static_cast<std::size_t>(step)] = nearest(step * k_step + INT16_MIN);
   }
 
   std::int16_t expand(std::uint8_t code) const noexcept { return values_[code]; }
 
-  /// The nearest code. Slow: payloads are made beforehand.
-  std::uint8_t compress(float value) const noexcept {
-    const float wanted = value * 32'768.0F;
-    std::size_t best = 0;
-    float best_error = 1e9F;
-    for (std::size_t code = 0; code < 256; ++code) {
-      const float error = wanted > values_[code] ? wanted - values_[code] : values_[code] - wanted;
-      if (error < best_error) {
-        best = code;
-        best_error = error;
-      }
-    }
-    return static_cast<std::uint8_t>(best);
-  }
+  /// The nearest code, of the sample in 14 bits.
+  std::uint8_t compress(std::int16_t sample) const noexcept { return codes_[static_cast<std::size_t>((sample - INT16_MIN) / k_step)]; }
 
   void expand(std::span<const std::uint8_t> payload, std::span<std::int16_t> pcm) const noexcept {
     for (std::size_t i = 0; i < payload.size(); ++i) pcm[i] = values_[payload[i]];
   }
 
  private:
+  static constexpr int k_step = 4;
+  static constexpr int k_steps = 65'536 / k_step;
+
+  std::uint8_t nearest(int sample) const noexcept {
+    std::size_t best = 0;
+    for (std::size_t code = 1; code < values_.size(); ++code) {
+      if (std::abs(sample - values_[code]) < std::abs(sample - values_[best])) best = code;
+    }
+    return static_cast<std::uint8_t>(best);
+  }
+
   std::array<std::int16_t, 256> values_{};
+  std::array<std::uint8_t, k_steps> codes_{};
 };
+
+inline const G711& g711(Law law) {
+  static const G711 mu{Law::mu};
+  static const G711 a{Law::a};
+  return law == Law::mu ? mu : a;
+}
 
 }  // namespace sipfarm::loadtests

@@ -1,6 +1,6 @@
 // Both ends of many calls: each sends its own tone code as RTP and listens for the other's.
 //
-//   tone_ends CODEC LISTEN_MS
+//   tone_ends CODEC_A CODEC_B LISTEN_MS
 // Reads from its input, one line each:
 //   call NUMBER IP_A PORT_A IP_B PORT_B      binds both ends of a call; before the first start
 //   break NUMBER SIDE AT_MS                  plants a fault: this end stops sending
@@ -8,7 +8,7 @@
 //   start NUMBER IP_A PORT_A IP_B PORT_B     where a and b send to: the call runs from now on
 // Prints "bound" at the first empty line. At the end of the input it waits until all calls that were started have been
 // listened to, and prints one line of JSON per end: what it heard of the other. Side a of call N says the code 2 N,
-// side b 2 N + 1. An end goes on sending for a second after it has stopped listening.
+// side b 2 N + 1. Whoever relays the call turns the codec of its side a into that of its side b, if they differ. An end goes on sending for a second after it has stopped listening.
 //
 // The ends are spread over 80 slots of 250 us, as those of rtp_load are; each is read when its next packet is due.
 #include <fcntl.h>
@@ -69,26 +69,36 @@ struct Batch {
 
 struct Fault {
   std::int64_t at_ms = INT64_MAX;
-  std::optional<Word> instead;  // nothing: silence
+  std::optional<std::uint16_t> instead;  // the code that is said; nothing: silence
+};
+
+/// What all ends of one side share.
+struct Tongue {
+  explicit Tongue(const AudioCodec& codec) : voice{codec}, spectrum{codec.format.sample_rate_hz} {}
+  Voice voice;
+  Spectrum spectrum;
 };
 
 /// One end of a call.
 class End {
  public:
-  End(const Address& local, std::uint16_t code, const Voice& voice, const Spectrum& spectrum)
+  End(const Address& local, std::uint16_t code, const Tongue& tongue)
       : fd_{::socket(local.v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)},
-        code_{code}, word_{word_of(code)}, hearing_{spectrum, Ear{voice.codec()}} {
+        code_{code}, voice_{&tongue.voice}, own_{voice_->say(code)}, hearing_{tongue.spectrum, Ear{voice_->codec()}} {
     sockaddr_storage storage{};
     const socklen_t size = local.to_sockaddr(storage);
     if (fd_ < 0 || ::bind(fd_, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
       fail("cannot bind " + local.text() + ": " + std::strerror(errno));
     }
     packet_[0] = 0x80;
-    packet_[1] = voice.codec().payload_type;
+    packet_[1] = voice_->codec().payload_type;
     write32(8, 0x7000'0000U + code);
   }
 
-  void plant(const Fault& fault) { fault_ = fault; }
+  void plant(const Fault& fault) {
+    fault_ = fault;
+    if (fault.instead) wrong_ = voice_->say(*fault.instead);
+  }
 
   void start(const Address& remote) { remote_bytes_ = remote.to_sockaddr(remote_); }
 
@@ -110,14 +120,14 @@ class End {
     }
   }
 
-  void talk(const Voice& voice, std::int64_t at_ms) {
+  void talk(std::int64_t at_ms) {
     const std::size_t frame = frame_++;
     const bool broken = at_ms >= fault_.at_ms;
     if (broken && !fault_.instead) return;
-    const std::span<const std::uint8_t> payload = voice.payload(broken ? *fault_.instead : word_, frame);
+    const std::vector<std::uint8_t>& payload = (broken ? wrong_ : own_)[frame % k_word_frames];
     packet_[2] = static_cast<std::uint8_t>(sequence_ >> 8U);
     packet_[3] = static_cast<std::uint8_t>(sequence_++);
-    write32(4, static_cast<std::uint32_t>(frame) * voice.codec().frame_ticks());
+    write32(4, static_cast<std::uint32_t>(frame) * voice_->codec().frame_ticks());
     std::memcpy(packet_.data() + k_header_bytes, payload.data(), payload.size());
     const std::size_t bytes = k_header_bytes + payload.size();
     const bool sent = ::sendto(fd_, packet_.data(), bytes, 0, reinterpret_cast<const sockaddr*>(&remote_), remote_bytes_) ==
@@ -167,7 +177,9 @@ class End {
 
   int fd_;
   std::uint16_t code_;
-  Word word_;
+  const Voice* voice_;
+  Speech own_;
+  Speech wrong_;
   Hearing hearing_;
   Fault fault_;
   sockaddr_storage remote_{};
@@ -189,7 +201,7 @@ struct Call {
 /// What was asked for on standard input.
 class Ends {
  public:
-  Ends(const AudioCodec& codec, std::int64_t listen_ms) : voice_{codec}, spectrum_{codec.sample_rate_hz}, listen_ms_{listen_ms} {}
+  Ends(const AudioCodec& a, const AudioCodec& b, std::int64_t listen_ms) : a_{a}, b_{b}, listen_ms_{listen_ms} {}
 
   void take(const std::string& line, std::int64_t now) {
     std::istringstream words{line};
@@ -206,8 +218,7 @@ class Ends {
       const Address b = read_address(words);
       const auto code = static_cast<std::uint16_t>(2 * number);
       if (number > 0x7fff || by_number_.contains(number)) fail("a call number is 0 to 32767 and its own: " + line);
-      calls_.push_back(std::make_unique<Call>(Call{number, End{a, code, voice_, spectrum_},
-                                                   End{b, static_cast<std::uint16_t>(code + 1), voice_, spectrum_}}));
+      calls_.push_back(std::make_unique<Call>(Call{number, End{a, code, a_}, End{b, static_cast<std::uint16_t>(code + 1), b_}}));
       by_number_[number] = calls_.back().get();
       return;
     }
@@ -263,9 +274,7 @@ class Ends {
     Fault fault;
     words >> side >> fault.at_ms;
     if (verb == "confuse") {
-      std::uint16_t code = 0;
-      words >> code;
-      fault.instead = word_of(code);
+      words >> fault.instead.emplace();
     }
     if (words.fail() || (verb != "break" && verb != "confuse") || (side != 'a' && side != 'b')) fail("not understood: " + line);
     (side == 'a' ? call.a : call.b).plant(fault);
@@ -300,11 +309,11 @@ class Ends {
     if (is_over(call, now)) return;
     const std::int64_t at_ms = (now - call.started_ns) / k_ms_ns;
     end.listen(*batch_, at_ms, at_ms <= listen_ms_);
-    end.talk(voice_, at_ms);
+    end.talk(at_ms);
   }
 
-  Voice voice_;
-  Spectrum spectrum_;
+  Tongue a_;
+  Tongue b_;
   std::int64_t listen_ms_;
   std::unique_ptr<Batch> batch_ = std::make_unique<Batch>();
   std::vector<std::unique_ptr<Call>> calls_;
@@ -316,9 +325,11 @@ class Ends {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::optional<AudioCodec> codec = argc == 3 ? codec_named(argv[1]) : std::nullopt;
-  if (!codec) fail("usage: tone_ends CODEC LISTEN_MS");
-  Ends ends{*codec, std::atoi(argv[2])};
+  if (argc != 4) fail("usage: tone_ends CODEC_A CODEC_B LISTEN_MS");
+  const std::optional<AudioCodec> a = codec_named(argv[1]);
+  const std::optional<AudioCodec> b = codec_named(argv[2]);
+  if (!a || !b) fail("no such codec in this build");
+  Ends ends{*a, *b, std::atoi(argv[3])};
   ends.run();
   ends.tell();
   return 0;

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from loadtests.call_ends import EndHeard, code_of, judge
-from loadtests.listened_calls import ListenedCalls, Planted
+from loadtests.listened_calls import ListenedCalls
+from loadtests.tone_ends import Planted
 from sipfarm.testing.ports import lease_ports
 from sipfarm.testing.processes import Children
 from sipfarm.testing.real_farm import FarmOptions, RealFarm
@@ -27,7 +28,7 @@ def directions(ends: list[EndHeard]) -> dict[tuple[int, str], EndHeard]:
     return {(end.call, end.direction): end for end in ends}
 
 
-@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "opus"])
 def test_good_calls_raise_no_alarm(farm: RealFarm, codec: str) -> None:
     calls = ListenedCalls(calls=CALLS, rate=10, seconds=4, codec=codec)
     ended = calls.run(farm)

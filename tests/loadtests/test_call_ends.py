@@ -6,7 +6,7 @@ import pytest
 
 from loadtests.call_ends import CodeHeard, EndHeard, Side, code_of, judge, other_side
 from loadtests.listen import read_planted
-from loadtests.listened_calls import Planted
+from loadtests.tone_ends import Planted
 
 LISTEN_MS = 20_000
 GOOD: dict[str, Any] = {
@@ -82,7 +82,7 @@ def test_ones_own_voice_is_an_echo_and_no_answer() -> None:
     [
         ({"first_ms": 2_500}, "late", 0.0),
         ({"gaps": ((7_000, 400),), "gap_count": 1}, "gap", 7.0),
-        ({"level_dbfs": -26.0}, "level", 0.0),
+        ({"codes": (CodeHeard(code_of(5, "b"), 55, 0, 19_400, -26.0),)}, "level", 0.0),
         ({"lost": 30}, "loss", 0.0),
         ({"malformed": 1}, "malformed", 0.0),
         ({"codes": (CodeHeard(code_of(5, "b"), 10, 0, 19_000, -20.0),)}, "garbled", 0.0),
