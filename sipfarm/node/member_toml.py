@@ -33,6 +33,8 @@ def _section(name: str, section: msgspec.Struct) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, int):
         return str(value)
     if isinstance(value, tuple):

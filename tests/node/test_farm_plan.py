@@ -36,6 +36,14 @@ def test_members_share_the_sip_address_and_nothing_else() -> None:
     assert {member.farm.secret for member in members} == {Secret("s" * 32)}
 
 
+@pytest.mark.parametrize("kernel_relay", [True, False])
+def test_a_member_reads_the_choices_that_were_written_for_it(kernel_relay: bool) -> None:
+    config = stock()
+    media = msgspec.structs.replace(config.media, kernel_relay=kernel_relay)
+    config = msgspec.structs.replace(config, media=media)
+    assert written(config).media.kernel_relay is kernel_relay
+
+
 def test_each_member_has_a_packet_log_of_its_own() -> None:
     config = stock()
     log = Path("/var/log/sipfarm/packets.jsonl")
