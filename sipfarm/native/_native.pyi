@@ -297,6 +297,17 @@ class BridgeSide:
         listens: bool = True,
     ) -> None: ...
 
+class SrtpKeying:
+    """Master key and salt of one direction, wiped when it goes."""
+
+    def __init__(
+        self,
+        suite: str,
+        key_and_salt: bytes,
+        mki: bytes = b"",
+        rtp_packets_max: int = ...,
+    ) -> None: ...
+
 class Plane:
     """The media plane's threads, as the control thread sees them."""
 
@@ -348,6 +359,26 @@ class Plane:
         self, stream: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, rtcp_mux: bool
     ) -> None: ...
     def set_held(self, stream: int, held: bool) -> None: ...
+    def set_security(
+        self,
+        stream: int,
+        side: str,
+        inbound: SrtpKeying | None,
+        outbound: SrtpKeying | None,
+        *,
+        keep_inbound: bool = False,
+        keep_outbound: bool = False,
+        replay_window: int = 128,
+        rocs_tried: int = 2,
+    ) -> bool:
+        """Protects a side; a direction that is kept goes on with its session, one without a key
+        carries nothing. False, and nothing was changed, for a stream that is not there or whose
+        thread is far behind."""
+
+    def clear_security(self, stream: int, side: str) -> bool: ...
+    def rollover(self, stream: int, side: str) -> tuple[int, int] | None:
+        """SSRC and rollover counter of what came last from there."""
+
     def close(self, stream: int) -> None: ...
     @property
     def event_fd(self) -> int: ...

@@ -59,6 +59,8 @@ PLANE_COUNTERS: Final = (
     ("packets_in_kernel", "of those, packets relayed by the kernel"),
     ("bytes_relayed", "bytes of RTP and RTCP relayed"),
     ("dropped", "packets of media dropped"),
+    ("unauthentic", "media packets that were not SRTP by the key of their side"),
+    ("replayed", "SRTP packets that came twice or too late"),
     ("late", "packets for media ports at rest"),
     ("queue_full", "packets lost since a media thread did not read in time"),
     ("wakeups", "turns of the media threads"),

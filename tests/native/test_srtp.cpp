@@ -298,7 +298,7 @@ TEST_CASE("srtp: the replay window agrees with a set") {
   std::set<std::uint64_t> seen;
   std::uint64_t highest = 0;
   for (int i = 0; i < 100'000; ++i) {
-    const std::uint64_t size = 64 + i % 65;
+    const std::uint64_t size = 64 + static_cast<std::uint64_t>(i) % 65;
     const std::uint64_t index = random() % 64 == 0 ? highest + random() % 400 : highest - std::min<std::uint64_t>(highest, random() % 200) + random() % 80;
     const bool fresh = seen.empty() || index > highest || (highest - index < size && !seen.contains(index));
     REQUIRE(window.is_new(index, size) == fresh);

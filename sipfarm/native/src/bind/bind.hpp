@@ -60,6 +60,7 @@ void bind_digest(nb::module_& module);
 void bind_net(nb::module_& module);
 void bind_media(nb::module_& module);
 void bind_bridge(nb::module_& module, nb::class_<rtp::Plane>& plane);
+void bind_srtp(nb::module_& module);
 void bind_codec(nb::module_& module);
 std::string codec_names();  // of those built in
 void bind_audio(nb::module_& module);

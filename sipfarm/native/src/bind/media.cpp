@@ -32,6 +32,35 @@ rtp::SocketMode socket_mode_from(const std::string& word) {
   throw nb::value_error("sockets: auto, per_port or steered");
 }
 
+rtp::Side side_from(const std::string& word) {
+  if (word == "a") return rtp::Side::a;
+  if (word == "b") return rtp::Side::b;
+  throw nb::value_error("side: a or b");
+}
+
+/// False, and nothing was changed, for a stream that is not there or whose thread is far behind.
+bool set_security(rtp::Plane& plane, std::uint64_t stream, const std::string& side_word, const srtp::Keying* inbound,
+                  const srtp::Keying* outbound, bool keep_inbound, bool keep_outbound, std::uint16_t replay_window,
+                  std::uint16_t rocs_tried) {
+  const rtp::Side side = side_from(side_word);
+  const rtp::FaceSecurity* const before = plane.security(stream, side);
+  srtp::SessionSettings settings;
+  settings.replay_window = replay_window;
+  settings.rocs_tried = rocs_tried;
+  rtp::FaceSecurity next;
+  if (keep_inbound && before != nullptr) {
+    next.in = before->in;
+  } else if (inbound != nullptr) {
+    next.in = std::make_shared<srtp::Session>(*inbound, settings);
+  }
+  if (keep_outbound && before != nullptr) {
+    next.out = before->out;
+  } else if (outbound != nullptr) {
+    next.out = std::make_shared<srtp::Session>(*outbound, settings);
+  }
+  return plane.set_security(stream, side, std::move(next));
+}
+
 nb::dict counters_of(const rtp::SideCounters& counters) {
   nb::dict out;
   out["packets_in"] = counters.packets_in;
@@ -42,6 +71,8 @@ nb::dict counters_of(const rtp::SideCounters& counters) {
   out["malformed"] = counters.malformed;
   out["flooded"] = counters.flooded;
   out["unsent"] = counters.unsent;
+  out["unauthentic"] = counters.unauthentic;
+  out["replayed"] = counters.replayed;
   out["last_in_ms"] = counters.last_in_ms;
   return out;
 }
@@ -128,6 +159,23 @@ void bind_media(nb::module_& module) {
              self.apply({&command, 1});
            },
            nb::arg("stream"), nb::arg("held"))
+      .def("set_security", &set_security, nb::arg("stream"), nb::arg("side"), nb::arg("inbound").none(), nb::arg("outbound").none(),
+           nb::kw_only(), nb::arg("keep_inbound") = false, nb::arg("keep_outbound") = false, nb::arg("replay_window") = 128,
+           nb::arg("rocs_tried") = 2,
+           "Protects a side; a direction that is kept goes on with its session, one without a key carries nothing.")
+      .def("clear_security",
+           [](rtp::Plane& self, std::uint64_t stream, const std::string& side) {
+             return self.set_security(stream, side_from(side), {nullptr, nullptr, true});
+           },
+           nb::arg("stream"), nb::arg("side"))
+      .def("rollover",
+           [](const rtp::Plane& self, std::uint64_t stream, const std::string& side) -> nb::object {
+             const rtp::FaceSecurity* const security = self.security(stream, side_from(side));
+             if (security == nullptr || !security->in) return nb::none();
+             const auto rollover = security->in->rollover();
+             return rollover ? nb::object(nb::make_tuple(rollover->ssrc, rollover->roc)) : nb::object(nb::none());
+           },
+           nb::arg("stream"), nb::arg("side"), "SSRC and rollover counter of what came last from there.")
       .def("close",
            [](rtp::Plane& self, std::uint64_t stream) {
              const auto command = rtp::Command::close(stream);
@@ -151,6 +199,8 @@ void bind_media(nb::module_& module) {
              out["packets_in_kernel"] = totals.packets_in_kernel;
              out["bytes_relayed"] = totals.bytes_relayed;
              out["dropped"] = totals.dropped;
+             out["unauthentic"] = totals.unauthentic;
+             out["replayed"] = totals.replayed;
              out["late"] = totals.late;
              out["queue_full"] = totals.queue_full;
              out["wakeups"] = totals.wakeups;

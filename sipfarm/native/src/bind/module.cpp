@@ -16,6 +16,7 @@ NB_MODULE(_native, module) {
   bind_message(module);
   bind_digest(module);
   bind_net(module);
+  bind_srtp(module);
   bind_media(module);
   bind_codec(module);
   bind_audio(module);

@@ -454,6 +454,8 @@ PlaneTotals Plane::totals() const {
     sums.packets_relayed += each.packets.get();
     sums.packets_in_kernel += each.packets_in_kernel.get();
     sums.bytes_relayed += each.bytes.get();
+    sums.unauthentic += each.unauthentic.get();
+    sums.replayed += each.replayed.get();
     const SocketTotals& sockets = worker->socket_totals();
     sums.dropped += each.dropped.get() + sockets.kept_off.get();
     sums.late += sockets.late.get();

@@ -46,6 +46,8 @@ struct PlaneTotals {
   std::uint64_t packets_in_kernel = 0; // of those, by the kernel; counted a few times a second
   std::uint64_t bytes_relayed = 0;
   std::uint64_t dropped = 0;          // strangers, malformed, flooded, unsent
+  std::uint64_t unauthentic = 0;      // of those: no SRTP by the key of their side
+  std::uint64_t replayed = 0;         // .. and SRTP that came twice, or too late
   std::uint64_t late = 0;             // steered: came for ports at rest; known when the port is next used
   std::uint64_t queue_full = 0;       // steered: lost since a thread did not read in time
   std::uint64_t wakeups = 0;

@@ -175,13 +175,19 @@ bool Relay::open_protected(const FaceSecurity& security, Packet kind, Arrival& a
   srtp::Outcome opened{srtp::Result::unauthentic, 0, false};
   if (security.in && is_protected(kind)) opened = security.in->unprotect(protocol_of(kind), arrival.bytes);
   if (opened.result != srtp::Result::ok) {
-    const bool malformed = opened.result == srtp::Result::malformed;
-    drop(malformed ? counters.malformed : opened.result == srtp::Result::replayed ? counters.replayed : counters.unauthentic);
+    refuse(counters, opened.result);
     return false;
   }
   arrival.bytes = arrival.bytes.first(opened.bytes);
   const net::Address before = in.latch.remote();
   return follow(in, in.latch.receive_authentic(source_of(arrival), opened.newest, now_ms), before);
+}
+
+void Relay::refuse(LiveCounters& counters, srtp::Result why) noexcept {
+  if (why == srtp::Result::malformed) return drop(counters.malformed);
+  const bool replayed = why == srtp::Result::replayed;
+  (replayed ? totals_.replayed : totals_.unauthentic).add(1);
+  drop(replayed ? counters.replayed : counters.unauthentic);
 }
 
 bool Relay::admit(Channel& in, const sockaddr_storage& from, std::int64_t now_ms) noexcept {

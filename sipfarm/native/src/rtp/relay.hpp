@@ -26,7 +26,7 @@ struct RelayConfig {
 
 /// Sums of one relay, readable from any thread.
 struct RelayTotals {
-  Counter packets, packets_in_kernel, bytes, dropped, events_lost;
+  Counter packets, packets_in_kernel, bytes, dropped, unauthentic, replayed, events_lost;
 };
 
 /// The streams of one thread and the way of their packets. Never blocks; allocates only when built; time is an argument. What happened goes into the event ring.
@@ -83,6 +83,7 @@ class Relay {
   void recall(Stream& stream, std::int64_t now_ms) noexcept;
   void take_note(const KernelPath::Done& done) noexcept;
   bool tell(const Event& event) noexcept;
+  void refuse(LiveCounters& counters, srtp::Result why) noexcept;
   void drop(Counter& reason) noexcept;
 
   RelayConfig config_;
