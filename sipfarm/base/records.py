@@ -17,6 +17,10 @@ MEMBER_NUMBER_MAX: Final = (1 << 14) - 1
 EPOCH_MAX: Final = (1 << 21) - 1
 
 
+SrtpPolicy = Literal["off", "offer", "require"]
+"""What a domain wants of SRTP: nothing, SRTP where the peer has it too, SRTP or no media."""
+
+
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """What goes into the store."""
 
@@ -28,6 +32,7 @@ class Domain(Record, frozen=True):
     certificate: str | None = None
     key: str | None = None
     media_address: str | None = None
+    srtp: SrtpPolicy = "off"  # of calls that a task answers; forwarded ones pass as they are
 
 
 class Account(Record, frozen=True):

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from sipfarm.media import securing
 from sipfarm.media.codecs import DYNAMIC_PAYLOAD_TYPES, G722, OPUS, PCMA, PCMU, Codec
 from sipfarm.media.formats import ReadFormat, is_telephone_event, read_formats
 from sipfarm.media.plan import Endpoint, Format, LocalMedia, Stream
@@ -24,6 +25,7 @@ from sipfarm.media.sdp import (
     attribute_of,
     direction_of,
 )
+from sipfarm.media.securing import Security, Terms
 
 PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
 PTIME_MS_MAX: Final = 200
@@ -49,6 +51,7 @@ class Party(msgspec.Struct, frozen=True):
     media: LocalMedia
     session_id: int
     capabilities: Capabilities = Capabilities()
+    srtp: Terms = Terms()
 
 
 class Negotiated(msgspec.Struct, frozen=True):
@@ -63,16 +66,19 @@ def answer(
     party: Party,
     previous: SessionDescription | None = None,
     willing: Direction = Direction.SENDRECV,
+    standing: Security | None = None,
 ) -> Negotiated:
     """Answer an offer (RFC 3264 §6): its first audio that we can do, with the first codec we know.
 
     Only what was offered is answered. When the offer has live media and none of it can be done, the
-    answer is 488.
+    answer is 488. `standing` is how the stream is protected so far.
     """
     stream: Stream | None = None
+    version = previous.origin.session_version + 1 if previous else 1
+    secured_as = (version, standing)
     lines: list[Media] = []
     for media in offer.media:
-        agreed = None if stream else _answer_media(offer, media, party, willing)
+        agreed = None if stream else _answer_media(offer, media, party, willing, secured_as)
         lines.append(agreed[0] if agreed else _refused(media))
         stream = agreed[1] if agreed else stream
     if stream is None and any(not media.is_refused for media in offer.media):
@@ -91,7 +97,8 @@ def offer(
     A later one keeps media descriptions and payload types as they are.
     """
     if previous is None:
-        return _described(party, (_new_media(party, willing),), None)
+        return _described(party, (_new_media(party, willing, 1),), None)
+    version = previous.origin.session_version + 1
     live = [index for index, media in enumerate(previous.media) if not media.is_refused]
     lines = list(previous.media)
     if live:
@@ -99,13 +106,18 @@ def offer(
         return _described(party, tuple(lines), previous)
     free = [index for index, media in enumerate(lines) if media.kind == "audio"]
     if free:
-        lines[free[0]] = _new_media(party, willing)
+        lines[free[0]] = _new_media(party, willing, version)
     else:
-        lines.append(_new_media(party, willing))
+        lines.append(_new_media(party, willing, version))
     return _described(party, tuple(lines), previous)
 
 
-def complete(offered: SessionDescription, answered: SessionDescription, party: Party) -> Negotiated:
+def complete(
+    offered: SessionDescription,
+    answered: SessionDescription,
+    party: Party,
+    standing: Security | None = None,
+) -> Negotiated:
     """What our offer became by the peer's answer (RFC 3264 §7)."""
     if len(offered.media) != len(answered.media):
         raise SdpError("the answer has not as many media descriptions as the offer", status=488)
@@ -115,20 +127,25 @@ def complete(offered: SessionDescription, answered: SessionDescription, party: P
             continue
         if ours.kind != theirs.kind or ours.protocol != theirs.protocol:
             raise SdpError("the answer changes a media description", status=488)
-        stream = _completed_stream(offered, ours, answered, theirs, party)
+        stream = _completed_stream(offered, ours, answered, theirs, party, standing)
     return Negotiated(offered, stream)
 
 
 def _answer_media(
-    offer: SessionDescription, media: Media, party: Party, willing: Direction
+    offer: SessionDescription,
+    media: Media,
+    party: Party,
+    willing: Direction,
+    secured_as: tuple[int, Security | None],
 ) -> tuple[Media, Stream] | None:
     connection = media.connection or offer.connection
-    if media.is_refused or media.kind != "audio" or media.protocol not in PROTOCOLS:
+    if media.is_refused or media.kind != "audio":
         return None
     if connection is None or not _is_reachable(connection, party.media):
         return None
     chosen = _chosen(read_formats(media), party.capabilities)
-    if not chosen:
+    secured = securing.answer_to(media, party.srtp, *secured_as)
+    if not chosen or secured is None:
         return None
     offered = direction_of(offer, media)
     if connection.is_unspecified:
@@ -141,6 +158,7 @@ def _answer_media(
     if _ptime_ms(ptime) is not None:
         attributes.append(Attribute("ptime", ptime))
     attributes += _transport_attributes(party.media, mux=mux)
+    attributes += secured.attributes
     attributes.append(Attribute(direction.attribute))
     ours = Media(
         kind=media.kind,
@@ -152,7 +170,8 @@ def _answer_media(
     formats = tuple(
         Format(f.codec, f.payload_type, f.payload_type) for f in chosen if f.codec is not None
     )
-    return ours, _stream(connection, media, party.media, direction, formats, mux=mux)
+    stream = _stream(connection, media, party.media, direction, formats, mux=mux)
+    return ours, msgspec.structs.replace(stream, security=secured.security)
 
 
 def _completed_stream(
@@ -161,6 +180,7 @@ def _completed_stream(
     answered: SessionDescription,
     theirs: Media,
     party: Party,
+    standing: Security | None,
 ) -> Stream:
     connection = theirs.connection or answered.connection
     if connection is None or not _is_reachable(connection, party.media):
@@ -177,7 +197,9 @@ def _completed_stream(
     if connection.is_unspecified:
         direction &= Direction.RECVONLY
     mux = all(attribute_of(m.attributes, "rtcp-mux") is not None for m in (ours, theirs))
-    return _stream(connection, theirs, party.media, direction, formats, mux=mux)
+    security = securing.completed(ours, theirs, party.srtp, standing)
+    stream = _stream(connection, theirs, party.media, direction, formats, mux=mux)
+    return msgspec.structs.replace(stream, security=security)
 
 
 def _chosen(formats: tuple[ReadFormat, ...], capabilities: Capabilities) -> list[ReadFormat]:
@@ -195,7 +217,7 @@ def _chosen(formats: tuple[ReadFormat, ...], capabilities: Capabilities) -> list
     return [codec, *events[:1]] if capabilities.telephone_event else [codec]
 
 
-def _new_media(party: Party, willing: Direction) -> Media:
+def _new_media(party: Party, willing: Direction, version: int) -> Media:
     capabilities = party.capabilities
     codecs = list(capabilities.codecs)
     if capabilities.telephone_event:
@@ -211,11 +233,13 @@ def _new_media(party: Party, willing: Direction) -> Media:
         if is_telephone_event(codec)
     )
     attributes += _transport_attributes(party.media, mux=capabilities.rtcp_mux)
+    profile, keys = securing.offered_by(party.srtp, version)
+    attributes += keys
     attributes.append(Attribute(willing.attribute))
     return Media(
         kind="audio",
         port=party.media.rtp_port,
-        protocol="RTP/AVP",
+        protocol=profile,
         formats=tuple(map(str, numbers)),
         attributes=tuple(attributes),
     )

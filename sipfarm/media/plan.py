@@ -6,6 +6,7 @@ import msgspec
 
 from sipfarm.media.codecs import Codec
 from sipfarm.media.sdp import Direction
+from sipfarm.media.securing import Security
 
 MediaKind = Literal["echo"]
 
@@ -46,6 +47,8 @@ class Stream(msgspec.Struct, frozen=True):
     direction: Direction
     formats: tuple[Format, ...]
     ptime_ms: int
+    security: Security | None = None
+    """None: plain RTP."""
 
     @property
     def is_sending(self) -> bool:
