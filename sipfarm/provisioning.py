@@ -9,6 +9,7 @@ import msgspec
 from sipfarm.base.io.files import read_text
 from sipfarm.base.limits import ALIASES_PER_ACCOUNT_MAX, NUMBERS_PER_ACCOUNT_MAX
 from sipfarm.base.net import HostPort, parse_ip
+from sipfarm.base.records import SrtpPolicy
 from sipfarm.base.secrets import Secret
 from sipfarm.base.toml_reader import TomlDocument, TomlTable
 from sipfarm.base.toml_values import boolean, function_name, ip_text, list_of, text_of
@@ -44,6 +45,7 @@ class ProvisionDomain(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     key: Path | None = None
     media_address: str | None = None
+    srtp: SrtpPolicy = "off"
     accounts: tuple[ProvisionAccount, ...] = ()
     applications: tuple[ProvisionApplication, ...] = ()
 
@@ -81,6 +83,7 @@ def _domain(table: TomlTable, directory: Path) -> ProvisionDomain:
         certificate=table.take("certificate", path, None),
         key=table.take("key", path, None),
         media_address=table.take("media_address", text_of(phone_address), None),
+        srtp=table.take("srtp", text_of(srtp_policy), "off"),
         accounts=tuple(_account(account) for account in account_tables),
         applications=tuple(_application(application) for application in application_tables),
     )
@@ -168,6 +171,15 @@ def phone_number(value: str) -> str:
     if not _NUMBER.fullmatch(value):
         raise ValueError(f'"{value}": allowed are 1 to 32 digits, * and #, after a + at most')
     return value
+
+
+def srtp_policy(value: str) -> SrtpPolicy:
+    """What a domain wants of SRTP."""
+    match value:
+        case "off" | "offer" | "require":
+            return value
+        case _:
+            raise ValueError(f'"{value}": allowed are off, offer and require')
 
 
 def phone_address(value: str) -> str:

@@ -15,6 +15,7 @@ class DomainBody(Body, frozen=True, kw_only=True):
     certificate: str | None = None
     key: str | None = None
     media_address: str | None = None
+    srtp: str = "off"
 
 
 class NewDomain(DomainBody, frozen=True, kw_only=True):

@@ -122,6 +122,7 @@ class DomainView(View, frozen=True, kw_only=True):
     applications: tuple[str, ...]
     media_address: str | None
     has_certificate: bool
+    srtp: str
 
 
 class AccountView(View, frozen=True, kw_only=True):

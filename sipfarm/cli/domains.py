@@ -16,6 +16,7 @@ REMOVED_WITHIN_S = 60.0
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", show_default=False)]
 Certificate = Annotated[str, typer.Option(help="PEM file on each member's machine")]
 Key = Annotated[str, typer.Option(help="its key")]
+Srtp = Annotated[str, typer.Option(help="off, offer or require: calls that a task answers")]
 MediaAddress = Annotated[str, typer.Option(help="IP address that stands in SDP")]
 
 domain = typer.Typer(no_args_is_help=True, help="Look at the domains of a farm, and set them.")
@@ -43,6 +44,7 @@ def add(
     certificate: Certificate = "",
     key: Key = "",
     media_address: MediaAddress = "",
+    srtp: Srtp = "off",
 ) -> None:
     """Add a domain; all members heed it within about a second."""
     told = {
@@ -50,6 +52,7 @@ def add(
         "certificate": certificate or None,
         "key": key or None,
         "media_address": media_address or None,
+        "srtp": srtp,
     }
     farm.show_change(farm.client().post(PATH, ChangeView, told))
 
@@ -62,12 +65,16 @@ def set_domain(
     certificate: Certificate = "",
     key: Key = "",
     media_address: MediaAddress = "",
+    srtp: Srtp = "off",
 ) -> None:
     """Set what a domain has of its own; what is not given it has no more. Its names stay."""
     client = farm.client()
     client.get(path_of(name), DomainView)
     told = DomainBody(
-        certificate=certificate or None, key=key or None, media_address=media_address or None
+        certificate=certificate or None,
+        key=key or None,
+        media_address=media_address or None,
+        srtp=srtp,
     )
     farm.show_change(client.put(path_of(name), ChangeView, told))
 

@@ -25,6 +25,7 @@ def contents_of(provisioned: ProvisionDomain) -> DomainContents:
             certificate=None if provisioned.certificate is None else str(provisioned.certificate),
             key=None if provisioned.key is None else str(provisioned.key),
             media_address=provisioned.media_address,
+            srtp=provisioned.srtp,
         ),
         tuple(account_of(name, account) for account in provisioned.accounts),
         tuple(

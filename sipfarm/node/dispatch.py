@@ -281,7 +281,7 @@ class Dispatcher:
             self._reply(request.transaction, Reply(482))
             return
         try:
-            users.task_calls.start(request, decision.task)
+            users.task_calls.start(request, decision.task, decision.srtp)
         except CapacityError as error:
             self._reply(request.transaction, unavailable(error.retry_after_s))
 

@@ -13,7 +13,14 @@ from sipfarm.base.toml_values import function_name
 from sipfarm.cluster.io.store import NameConflict, Names, NoDomain, PasswordNeeded, Store
 from sipfarm.cluster.provision import ha1
 from sipfarm.cluster.registration import closing
-from sipfarm.provisioning import domain_name, phone_address, phone_number, taskless, user_name
+from sipfarm.provisioning import (
+    domain_name,
+    phone_address,
+    phone_number,
+    srtp_policy,
+    taskless,
+    user_name,
+)
 from sipfarm.signaling.registration import aor_of
 
 T = TypeVar("T")
@@ -55,6 +62,7 @@ class NamesOfFarm:
             key=_file("key", body.key),
             media_address=body.media_address
             and _fit("media_address", phone_address, body.media_address),
+            srtp=_fit("srtp", srtp_policy, body.srtp),
         )
         if (domain.certificate is None) != (domain.key is None):
             raise Unfit("certificate and key go together: one is missing")
@@ -189,6 +197,7 @@ class NamesOfFarm:
             applications=tuple(application.name for application in applications),
             media_address=domain.media_address,
             has_certificate=domain.certificate is not None,
+            srtp=domain.srtp,
         )
 
 

@@ -1,7 +1,6 @@
 """Calls that tasks of this member run: between the engine's events, the media plane and pbx."""
 
 import heapq
-import ipaddress
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -10,8 +9,10 @@ import msgspec
 
 from sipfarm.base.errors import CapacityError
 from sipfarm.base.ids import Entropy
+from sipfarm.base.records import SrtpPolicy
+from sipfarm.base.secrets import Secret
 from sipfarm.media.io.native_plane import MediaPlane
-from sipfarm.media.plan import CloseMedia, Endpoint, LocalMedia, OpenMedia, Stream, UpdateMedia
+from sipfarm.media.plan import CloseMedia, LocalMedia, OpenMedia, UpdateMedia
 from sipfarm.native import Engine, Message, Output
 from sipfarm.node.kept_calls import (
     CallKeeper,
@@ -21,6 +22,7 @@ from sipfarm.node.kept_calls import (
     inherited_hop,
     kept_hop,
 )
+from sipfarm.node.task_media import TaskMedia
 from sipfarm.pbx.call import Call, CallSeed, incoming_call, inherited_call
 from sipfarm.pbx.leg import LegOutput
 from sipfarm.pbx.task import Task, TaskTable
@@ -53,7 +55,7 @@ class _Running(msgspec.Struct):
     call: Call
     task: str
     tag: str
-    port: int
+    media: TaskMedia
     invite: int  # its server transaction; 0 of a call that was inherited
     started_ms: int
     owner: str  # the incarnation that began it
@@ -61,7 +63,6 @@ class _Running(msgspec.Struct):
     kept: KeptTaskCall | None = None  # as the store has it, or soon will
     is_over: bool = False
     deadline_ms: int | None = None
-    stream: int = 0
     sent: set[int] = msgspec.field(default_factory=lambda: set[int]())
 
 
@@ -124,7 +125,7 @@ class TaskCalls:
                 running.call.view.callee,
                 running.call.state >= State.MORATORIUM,
                 running.started_ms,
-                running.stream,
+                running.media.stream,
                 running.number,
             )
             for running in itertools.islice(behind, limit)
@@ -136,7 +137,7 @@ class TaskCalls:
 
     # What the engine tells.
 
-    def start(self, invite: Message, name: str) -> None:
+    def start(self, invite: Message, name: str, srtp: SrtpPolicy = "off") -> None:
         """Begin a call by a task of the table. Raises CapacityError, and nothing was begun."""
         now_ms = self._now_ms()
         port = self._plane.pool.take(now_ms)
@@ -150,11 +151,19 @@ class TaskCalls:
             self._engine.mint_contact(invite.call_id, invite.hop.local),
             int.from_bytes(numbers[:7]),
             int.from_bytes(numbers[8:]),
+            self._key_seed(),
         )
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
-        call = incoming_call(invite, seed, media, self)
+        call = incoming_call(invite, seed, media, self, srtp=srtp)
         self._running[key] = _Running(
-            call, name, tag, port, invite.transaction, now_ms, self._keeper.own, next(self._numbers)
+            call,
+            name,
+            tag,
+            TaskMedia(self._plane, port),
+            invite.transaction,
+            now_ms,
+            self._keeper.own,
+            next(self._numbers),
         )
         self._key_of[call] = key
         self._by_invite[invite.transaction] = key
@@ -219,6 +228,9 @@ class TaskCalls:
 
     # Heir.
 
+    def _key_seed(self) -> Secret:
+        return Secret(self._entropy.token_bytes(32).hex())
+
     def reserve_port(self) -> int | None:
         return self._plane.pool.take(self._now_ms())
 
@@ -247,9 +259,17 @@ class TaskCalls:
         hop = inherited_hop(kept.hop, inherited.dead, incarnation_of(self._keeper.own)[0])
         contact = self._engine.mint_contact(call_id, hop.local if hop else 0)
         media = LocalMedia(self._plane.plane.advertise, port, port + 1)
-        call = inherited_call(kept.call, Legacy(contact, hop, inherited.takes), media, self)
+        legacy = Legacy(contact, hop, inherited.takes)
+        call = inherited_call(kept.call, legacy, media, self, self._key_seed())
         self._running[key] = _Running(
-            call, kept.task, tag, port, 0, kept.started_ms, inherited.owner, next(self._numbers)
+            call,
+            kept.task,
+            tag,
+            TaskMedia(self._plane, port),
+            0,
+            kept.started_ms,
+            inherited.owner,
+            next(self._numbers),
         )
         self._key_of[call] = key
         known = self._tasks.get(kept.task)
@@ -307,6 +327,8 @@ class TaskCalls:
         self._keep(running)
         for sent_key in unsent:
             self.response(sent_key, None, 503)
+        if running.media.is_broken and not call.is_over:
+            self.perform(call, call.end(self._now_ms(), 503))
         if self._key_of.get(call) != key:
             return  # it ended by what could not be sent
         if call.is_released:
@@ -344,28 +366,18 @@ class TaskCalls:
                 by, now_ms = ", ".join(route), self._now_ms()
                 engine.send_ack(uri, by, headers, body, key[0], hop, now_ms, out)
             case OpenMedia(_, stream):
-                running.stream = self._plane.new_stream()
-                self._by_stream[running.stream] = key
-                rtp, rtcp = _endpoints(stream)
-                self._plane.plane.open_echo(
-                    running.stream, stream.local.rtp_port, rtp, rtcp, stream.rtcp_mux
-                )
+                running.media.open(stream)
+                self._by_stream[running.media.stream] = key
             case UpdateMedia(stream):
-                rtp, rtcp = _endpoints(stream)
-                if not stream.is_sending:
-                    rtp = rtcp = None
-                self._plane.plane.set_remote(running.stream, rtp, rtcp, stream.rtcp_mux)
-                self._plane.plane.set_held(running.stream, not stream.is_receiving)
+                running.media.update(stream)
             case CloseMedia():
                 self._close_media(running)
             case _:
                 return
 
     def _close_media(self, running: _Running) -> None:
-        if running.stream:
-            self._plane.plane.close(running.stream)
-            self._by_stream.pop(running.stream, None)
-        self._plane.pool.give_back(running.port, self._now_ms())
+        running.media.close(self._now_ms())
+        self._by_stream.pop(running.media.stream, None)
 
     def _keep(self, running: _Running) -> None:
         """Have the store follow the call."""
@@ -392,18 +404,3 @@ class TaskCalls:
             self.remember_ended(running.tag)
         for sent_key in running.sent:
             del self._by_sent[sent_key]
-
-
-def _endpoints(stream: Stream) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
-    return _literal(stream.rtp), _literal(stream.rtcp)
-
-
-def _literal(endpoint: Endpoint | None) -> tuple[str, int] | None:
-    """An endpoint that packets can be sent to; one named by a host waits for its first packet."""
-    if endpoint is None:
-        return None
-    try:
-        ipaddress.ip_address(endpoint.address)
-    except ValueError:
-        return None
-    return endpoint.address, endpoint.port

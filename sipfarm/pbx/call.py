@@ -7,8 +7,11 @@ from typing import Final, Protocol
 import msgspec
 
 from sipfarm.base.errors import SipfarmError
+from sipfarm.base.records import SrtpPolicy
+from sipfarm.base.secrets import Secret
 from sipfarm.media.offer_answer import Capabilities, Party
 from sipfarm.media.plan import LocalMedia, MediaKind
+from sipfarm.media.securing import Terms
 from sipfarm.pbx.leg import KeptLeg, Leg, LegOutput
 from sipfarm.signaling.dialog import addr_spec
 from sipfarm.signaling.session import Session
@@ -45,6 +48,8 @@ class CallSeed(msgspec.Struct, frozen=True):
     local_contact: str
     session_id: int
     seed: int
+    key_seed: Secret = Secret("")
+    """What keys of SRTP are made of."""
 
 
 class CallView(msgspec.Struct, frozen=True):
@@ -229,6 +234,7 @@ def incoming_call(
     port: CallPort,
     kind: MediaKind = "echo",
     options: SessionOptions | None = None,
+    srtp: SrtpPolicy = "off",
 ) -> Call:
     """The call that an INVITE asks for; hand it the INVITE with `receive`."""
     record = Record(
@@ -237,7 +243,9 @@ def incoming_call(
         seed=seed.seed,
         options=options or SessionOptions(),
     )
-    party = Party(media, seed.session_id, Capabilities(reflects=kind == "echo"))
+    party = Party(
+        media, seed.session_id, Capabilities(reflects=kind == "echo"), Terms(srtp, seed.key_seed)
+    )
     view = CallView(
         call_id=invite.call_id,
         caller=addr_spec(invite.header("From") or ""),
@@ -247,6 +255,8 @@ def incoming_call(
     return Call(view, Leg(Session(record), party, kind), port)
 
 
-def inherited_call(kept: KeptCall, legacy: Legacy, media: LocalMedia, port: CallPort) -> Call:
+def inherited_call(
+    kept: KeptCall, legacy: Legacy, media: LocalMedia, port: CallPort, key_seed: Secret
+) -> Call:
     """The call that another member had; `take_over` tells the peer."""
-    return Call(kept.view, Leg.inherited(kept.leg, legacy, media), port)
+    return Call(kept.view, Leg.inherited(kept.leg, legacy, media, key_seed), port)

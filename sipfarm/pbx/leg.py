@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 from sipfarm.base.errors import PeerError
+from sipfarm.base.records import SrtpPolicy
+from sipfarm.base.secrets import Secret
 from sipfarm.media import offer_answer
 from sipfarm.media.offer_answer import Capabilities, Negotiated, Party
 from sipfarm.media.plan import (
@@ -20,7 +22,9 @@ from sipfarm.media.plan import (
     Stream,
     UpdateMedia,
 )
+from sipfarm.media.sdes import without_keys
 from sipfarm.media.sdp import Direction, SessionDescription, format_sdp, parse_sdp
+from sipfarm.media.securing import Security, Terms, renewed_description
 from sipfarm.signaling.session import Session
 from sipfarm.signaling.session_kept import KeptSession, Legacy, inherited, kept, shifted
 from sipfarm.signaling.session_state import SessionOptions, State
@@ -62,6 +66,7 @@ class KeptLeg(msgspec.Struct, frozen=True, array_like=True):
     willing: Direction
     stream: Stream | None
     ends_at_ms: int | None
+    srtp: SrtpPolicy = "off"
 
     def shifted(self, by_ms: int) -> "KeptLeg":
         """The same by another clock."""
@@ -87,30 +92,38 @@ class Leg:
         self._is_closed = False
 
     @classmethod
-    def inherited(cls, leg: KeptLeg, legacy: Legacy, media: LocalMedia) -> "Leg":
-        """The leg at its heir, which has ports of its own; `take_over` tells the peer."""
-        record = inherited(leg.session, legacy, SessionOptions())
-        made = cls(Session(record), Party(media, leg.session_id, leg.capabilities), leg.kind)
+    def inherited(cls, leg: KeptLeg, legacy: Legacy, media: LocalMedia, key_seed: Secret) -> "Leg":
+        """The leg at its heir, which has ports and keys of its own; `take_over` tells the peer."""
+        terms = Terms(leg.srtp, key_seed)
+        local = renewed_description(parse_sdp(leg.session.local_description), terms)
+        session = msgspec.structs.replace(leg.session, local_description=format_sdp(local))
+        record = inherited(session, legacy, SessionOptions())
+        party = Party(media, leg.session_id, leg.capabilities, terms)
+        made = cls(Session(record), party, leg.kind)
         made._willing = leg.willing
-        made._local = parse_sdp(leg.session.local_description)
+        made._local = local
         made._stream = leg.stream and msgspec.structs.replace(leg.stream, local=media)
         made._ends_at_ms = leg.ends_at_ms
         return made
 
     def kept(self) -> KeptLeg | None:
-        """What an heir needs to go on; None: the leg does not stand."""
+        """What an heir needs to go on, but no keys; None: the leg does not stand."""
         session = kept(self._session.record)
         if session is None:
             return None
-        party = self._party
+        party, stream = self._party, self._stream
+        if stream is not None and stream.security is not None:
+            stream = msgspec.structs.replace(stream, security=stream.security.withheld)
+        shown = without_keys(session.local_description)
         return KeptLeg(
-            session,
+            msgspec.structs.replace(session, local_description=shown),
             party.session_id,
             self._kind,
             party.capabilities,
             self._willing,
-            self._stream,
+            stream,
             self._ends_at_ms,
+            party.srtp.policy,
         )
 
     @property
@@ -223,7 +236,9 @@ class Leg:
 
     def _offered(self, body: bytes, now_ms: int) -> list[LegOutput]:
         try:
-            agreed = offer_answer.answer(parse_sdp(body), self._party, self._local, self._willing)
+            agreed = offer_answer.answer(
+                parse_sdp(body), self._party, self._local, self._willing, self._security
+            )
         except PeerError as error:
             return self._not_acceptable(error.status, now_ms)
         if self._session.state is State.INVITED:
@@ -255,7 +270,9 @@ class Leg:
     ) -> tuple[list[LegOutput], list[LegOutput]]:
         """An answer that does not fit its offer ends the call: nobody knows what flows."""
         try:
-            agreed = offer_answer.complete(parse_sdp(offer), parse_sdp(body), self._party)
+            agreed = offer_answer.complete(
+                parse_sdp(offer), parse_sdp(body), self._party, self._security
+            )
         except PeerError:
             return [], self._carry(self._session.hang_up(now_ms), now_ms)
         self._local = agreed.description
@@ -272,6 +289,10 @@ class Leg:
             return []
         self._stream = stream
         return [OpenMedia(self._kind, stream) if current is None else UpdateMedia(stream)]
+
+    @property
+    def _security(self) -> Security | None:
+        return self._stream.security if self._stream is not None else None
 
     def _close(self) -> list[LegOutput]:
         if self._is_closed:

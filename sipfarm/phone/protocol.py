@@ -13,6 +13,7 @@ CALLS_MAX: Final = 32
 CODECS: Final = ("G722", "PCMU", "PCMA", "speex", "iLBC", "GSM")
 CODECS_OFFERED: Final = ("G722", "PCMU", "PCMA")
 TRANSPORTS: Final = ("udp", "tcp", "tls")
+SRTP_USES: Final = ("off", "optional", "mandatory")
 
 
 class PhoneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +32,10 @@ class PhoneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     codecs: tuple[str, ...] = CODECS_OFFERED
     """What is offered, best first."""
     expires_s: int = 300
+    srtp: str = "off"
+    """SRTP by SDES: `off`, `optional` (RTP/AVP with keys, or without) or `mandatory`."""
+    srtp_suites: tuple[str, ...] = ()
+    """Crypto-suites that are offered; empty: all that the phone has."""
     ca_file: str = ""
     """Where given, the certificate of a TLS server is verified against it."""
     log_file: str = ""

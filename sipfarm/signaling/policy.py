@@ -68,7 +68,7 @@ def stock_policy(inquiry: Inquiry) -> Decision:
     if isinstance(addressee, Account):
         return _to_account(inquiry, addressee)
     if isinstance(addressee, Application) and addressee.task:
-        return _to_task(inquiry, HandToTask(addressee.task, domain.name))
+        return _to_task(inquiry, HandToTask(addressee.task, domain.name, srtp=domain.srtp))
     return _to_stock(inquiry, domain, addressee.name if addressee else user)
 
 
@@ -164,7 +164,7 @@ def _to_stock(inquiry: Inquiry, domain: Domain, name: str) -> Decision:
         return Reject(404)
     if task not in inquiry.settings.tasks:
         return Reject(404)
-    return _to_task(inquiry, HandToTask(task, domain.name, arguments))
+    return _to_task(inquiry, HandToTask(task, domain.name, arguments, domain.srtp))
 
 
 def _to_task(inquiry: Inquiry, decision: HandToTask) -> Decision:

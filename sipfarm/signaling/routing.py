@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from sipfarm.base.records import SrtpPolicy
 from sipfarm.native import Message, OwnAddresses
 from sipfarm.signaling.authentication import Identity, TrustedSources, authenticate
 from sipfarm.signaling.digest import Digest, Verdict
@@ -93,6 +94,7 @@ class HandToTask(Decision, frozen=True):
     task: str
     domain: str
     arguments: tuple[str, ...] = ()
+    srtp: SrtpPolicy = "off"
 
 
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sipfarm.native import PortPool
+from sipfarm.native import PortPool, SrtpKeying
 
 FIRST_PORT: Final = 20_000
 REST_MS: Final = 1_000
@@ -36,6 +36,19 @@ class FakeCarrier:
 
     def set_held(self, stream: int, held: bool) -> None:
         assert stream in self.open
+
+    def set_security(
+        self,
+        stream: int,
+        side: str,
+        inbound: SrtpKeying | None,
+        outbound: SrtpKeying | None,
+        **options: int,
+    ) -> bool:
+        return stream in self.open
+
+    def clear_security(self, stream: int, side: str) -> bool:
+        return stream in self.open
 
     def close(self, stream: int) -> None:
         self.open.discard(stream)

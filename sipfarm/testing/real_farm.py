@@ -61,6 +61,8 @@ class FarmOptions(msgspec.Struct, frozen=True, kw_only=True):
     packet_log: bool = False
     """Each member writes down what became of each packet."""
     store: str = "sqlite:farm.db"
+    srtp: str = "off"
+    """Of the domain."""
     protect: str = ""
     """Lines of the section: without any, loopback is exempt, and with it all tests are."""
 
@@ -258,7 +260,8 @@ class RealFarm:
             for user in (*NAMED_USERS, *(f"p{number}" for number in range(PHONES_MAX)))
         )
         applications = '[[domain.application]]\nname = "echo"\nnumbers = ["600"]\n'
-        self.provision(f'[[domain]]\nname = "{DOMAIN}"\n{accounts}{applications}')
+        head = f'[[domain]]\nname = "{DOMAIN}"\nsrtp = "{self.options.srtp}"\n'
+        self.provision(f"{head}{accounts}{applications}")
 
     def provision(self, toml: str) -> None:
         """Load a file of domains into the store; members are told nothing."""

@@ -47,6 +47,9 @@ def test_domains_accounts_and_applications_are_read() -> None:
         ProvisionApplication(name="weather", task="provider.weather:task"),
     )
     assert address.name == "192.0.2.7"
+    assert (example.srtp, address.srtp) == ("off", "off")
+    wanted = FILE.replace('"192.0.2.1"', '"192.0.2.1"\nsrtp = "require"')
+    assert [domain.srtp for domain in parse(wanted, "p.toml").domains] == ["require", "off"]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,7 @@ def test_domains_accounts_and_applications_are_read() -> None:
         ("voicemail = true", "voicemail = 1", "8: [[domain.account]] voicemail: must be true or"),
         ("provider.weather:task", "weather", '18: [[domain.application]] task: "weather": must'),
         ('"192.0.2.1"', '"0.0.0.0"', '3: [[domain]] media_address: "0.0.0.0": write the one'),
+        ('media_address = "192.0.2.1"', 'srtp = "on"', '3: [[domain]] srtp: "on": allowed are off'),
         ('media_address = "192.0.2.1"', 'key = "k"', "3: [[domain]] key: certificate and key go"),
     ],
 )

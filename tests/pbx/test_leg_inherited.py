@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from sipfarm.base.secrets import Secret
 from sipfarm.media.plan import LocalMedia, OpenMedia
 from sipfarm.media.sdp import Attribute, parse_sdp
 from sipfarm.pbx.leg import KeptLeg, Leg
@@ -17,6 +18,7 @@ Invited = Callable[[bytes], Ladder[Leg]]
 HOUR_MS = 3_600_000
 CONTACT = "sip:heir@127.0.0.1:5060"
 MEDIA = LocalMedia("127.0.0.9", 30_000, 30_001)
+HEIRS_SEED = Secret("heir")
 
 
 def stored(leg: Leg) -> KeptLeg:
@@ -35,7 +37,9 @@ def answered(invited: Invited, offer: bytes) -> Ladder[Leg]:
 
 def inherited(dead: Ladder[Leg], by_ms: int = 0, takes: int = 1) -> Ladder[Leg]:
     """The same call at its heir, whose clock differs."""
-    leg = Leg.inherited(stored(dead.endpoint).shifted(by_ms), Legacy(CONTACT, None, takes), MEDIA)
+    leg = Leg.inherited(
+        stored(dead.endpoint).shifted(by_ms), Legacy(CONTACT, None, takes), MEDIA, HEIRS_SEED
+    )
     ladder = Ladder(leg, dead.peer)
     ladder.now_ms = dead.now_ms + by_ms
     ladder.note(leg.take_over(ladder.now_ms))

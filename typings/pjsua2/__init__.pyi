@@ -5,6 +5,10 @@ from collections.abc import Sequence
 PJSIP_TRANSPORT_UDP: int
 PJSIP_TRANSPORT_TCP: int
 PJSIP_TRANSPORT_TLS: int
+PJMEDIA_SRTP_DISABLED: int
+PJMEDIA_SRTP_OPTIONAL: int
+PJMEDIA_SRTP_MANDATORY: int
+PJMEDIA_SRTP_KEYING_SDES: int
 PJSIP_CRED_DATA_PLAIN_PASSWD: int
 PJSIP_INV_STATE_CALLING: int
 PJSIP_INV_STATE_INCOMING: int
@@ -105,9 +109,23 @@ class AccountSipConfig:
     proxies: StringVector
     transportId: int
 
+class IntVector(list[int]): ...
+
+class SrtpCrypto:
+    name: str
+
+class SrtpCryptoVector(list[SrtpCrypto]): ...
+
+class SrtpOpt:
+    keyings: IntVector
+    cryptos: SrtpCryptoVector
+
 class AccountMediaConfig:
     transportConfig: TransportConfig
     lockCodecEnabled: bool
+    srtpUse: int
+    srtpSecureSignaling: int
+    srtpOpt: SrtpOpt
 
 class AccountNatConfig:
     contactRewriteUse: int

@@ -16,6 +16,7 @@ from sipfarm.phone.io.pjsua_call import PjsuaCall
 from sipfarm.phone.protocol import (
     CALLS_MAX,
     CODECS,
+    SRTP_USES,
     TRANSPORTS,
     Answer,
     AnyCommand,
@@ -45,6 +46,11 @@ KINDS: Final = {
     "udp": pj.PJSIP_TRANSPORT_UDP,
     "tcp": pj.PJSIP_TRANSPORT_TCP,
     "tls": pj.PJSIP_TRANSPORT_TLS,
+}
+SRTP_USES_OF: Final = {
+    "off": pj.PJMEDIA_SRTP_DISABLED,
+    "optional": pj.PJMEDIA_SRTP_OPTIONAL,
+    "mandatory": pj.PJMEDIA_SRTP_MANDATORY,
 }
 
 
@@ -139,6 +145,8 @@ class PjsuaPhone:
             raise ValueError(
                 f"The transport {settings.transport} is unknown; there are {', '.join(TRANSPORTS)}."
             )
+        if settings.srtp not in SRTP_USES:
+            raise ValueError(f"SRTP is {settings.srtp}; allowed are {', '.join(SRTP_USES)}.")
         if settings.server.startswith("[") or ":" in settings.bind:
             raise ValueError("The pjsua2 wheel is built without IPv6; use an IPv4 address.")
         with _quiet_stdout():
@@ -323,6 +331,13 @@ def _account_config(settings: PhoneSettings, transport_id: int) -> pj.AccountCon
         config.sipConfig.authCreds.append(
             pj.AuthCredInfo("digest", "*", name, pj.PJSIP_CRED_DATA_PLAIN_PASSWD, settings.password)
         )
+    config.mediaConfig.srtpUse = SRTP_USES_OF[settings.srtp]
+    config.mediaConfig.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_SDES)
+    for name in settings.srtp_suites:
+        crypto = pj.SrtpCrypto()
+        crypto.name = name
+        config.mediaConfig.srtpOpt.cryptos.append(crypto)
+    config.mediaConfig.srtpSecureSignaling = 0  # keys go over whatever the call goes over
     config.mediaConfig.transportConfig.port = 0
     config.mediaConfig.transportConfig.boundAddress = local_address(settings)
     return config
