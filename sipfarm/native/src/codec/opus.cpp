@@ -55,7 +55,7 @@ class Encoding final : public Encoder {
   std::size_t encode(ConstPcm pcm, Payload out) noexcept override {
     const std::size_t units = pcm.size() / unit_;
     skipped_ = 0;
-    if (units == 0 || units * unit_ != pcm.size() || units > k_frame_ms_max / k_unit_ms) return 0;
+    if (units == 0 || units * unit_ != pcm.size() || units > k_frame_ms_max / k_unit_ms || out.empty()) return 0;
     const bool is_one_frame = units == 1 || units % 2 == 0;  // Opus has no frame of 30, 50, 70, 90 or 110 ms
     return is_one_frame ? encode_frame(pcm, out) : encode_frames(pcm, units, out);
   }
