@@ -31,7 +31,7 @@ rtp::BridgePlan plan() {
   a.send_events = a.receive_events[0];
   a.receive_noise = {{13, 8'000}};
   rtp::BridgeSide b;
-  b.receive = {{8, {codec::Id::pcma}}, {10, {codec::Id::l16, 44'100, 44'100, 2}}, {2, {codec::Id::g726_32}}};
+  b.receive = {{8, {codec::Id::pcma}}, {97, {codec::Id::l16, 16'000, 16'000}}, {2, {codec::Id::g726_32}}};
   b.send = b.receive[0];
   b.ptime_ms = 30;
   b.receive_events = {{100, 48'000}};
