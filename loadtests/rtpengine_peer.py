@@ -6,13 +6,25 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 START_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 2.0
 REPLY_BYTES_MAX = 65_535
 
 Bencodable: TypeAlias = "str | int | list[Bencodable] | dict[str, Bencodable]"
+
+
+class Coding(NamedTuple):
+    """How one end of a call codes its sound; `transcode` is how the daemon is asked for it."""
+
+    name: str
+    rtpmap: str
+    payload_type: int
+    transcode: str
+
+
+PCMU = Coding("PCMU", "PCMU/8000", 0, "PCMU")
 
 
 class PeerMissing(Exception):
@@ -98,15 +110,27 @@ class Rtpengine:
         return self._process.pid
 
     def relay(
-        self, call_id: str, caller: tuple[str, int], callee: tuple[str, int]
+        self,
+        call_id: str,
+        caller: tuple[str, int],
+        callee: tuple[str, int],
+        codings: tuple[Coding, Coding] = (PCMU, PCMU),
     ) -> tuple[int, int]:
-        """Offer and answer one PCMU call; the relay's ports towards the caller and the callee."""
-        offered = self._command(
-            {"command": "offer", "call-id": call_id, "from-tag": "a", "sdp": _sdp(*caller)}
-        )
+        """Offer and answer one call; the relay's ports towards the caller and the callee.
+
+        Where their codings differ the daemon converts.
+        """
+        near, far = codings
+        offer: dict[str, Bencodable] = {
+            "command": "offer", "call-id": call_id, "from-tag": "a", "sdp": _sdp(*caller, near),
+        }  # fmt: skip
+        if near != far:
+            offer["codec"] = {"mask": [near.name], "transcode": [far.transcode]}
+        offered = self._command(offer)
+        number = _payload_type(offered, far)
         answered = self._command(
             {"command": "answer", "call-id": call_id, "from-tag": "a", "to-tag": "b",
-             "sdp": _sdp(*callee)}
+             "sdp": _sdp(*callee, far._replace(payload_type=number))}
         )  # fmt: skip
         return _audio_port(answered), _audio_port(offered)
 
@@ -153,10 +177,20 @@ class Rtpengine:
         return str(values.get("sdp", ""))
 
 
-def _sdp(host: str, port: int) -> str:
+def _payload_type(sdp: str, coding: Coding) -> int:
+    """The number that the daemon offers the coding with."""
+    wanted = f" {coding.name}/".lower()
+    for line in sdp.splitlines():
+        if line.startswith("a=rtpmap:") and wanted in line.lower():
+            return int(line.removeprefix("a=rtpmap:").split()[0])
+    raise PeerMissing(f"rtpengine does not offer {coding.name}: {sdp}")
+
+
+def _sdp(host: str, port: int, coding: Coding) -> str:
     lines = (
         "v=0", f"o=- 1 1 IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0",
-        f"m=audio {port} RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "",
+        f"m=audio {port} RTP/AVP {coding.payload_type}",
+        f"a=rtpmap:{coding.payload_type} {coding.rtpmap}", "",
     )  # fmt: skip
     return "\r\n".join(lines)
 

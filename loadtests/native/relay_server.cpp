@@ -1,8 +1,8 @@
 // The media plane of sipfarm as a process of its own, for bench_relay: no SIP, no Python, the shipped worker.
 //
-//   relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US auto|per_port|steered
+//   relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US auto|per_port|steered [CODING_A CODING_B BITRATE COMPLEXITY]
 // Reads one call per line, "CALLER_IP CALLER_PORT CALLEE_IP CALLEE_PORT", up to an empty line; prints each call's two
-// relay ports, then "ready". Prints its totals as JSON when standard input ends, and stops.
+// relay ports, then "ready". With codings, each call is a bridge from the caller's to the callee's. Prints its totals as JSON when standard input ends, and stops.
 #include <poll.h>
 #include <unistd.h>
 
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "coding_named.hpp"
 #include "rtp/plane.hpp"
 
 using namespace sipfarm;
@@ -73,8 +74,8 @@ void serve_until_eof(rtp::Plane& plane) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::fputs("usage: relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US SOCKETS\n", stderr);
+  if (argc != 7 && argc != 11) {
+    std::fputs("usage: relay_server HOST FIRST_PORT LAST_PORT THREADS COALESCE_US SOCKETS [CODING_A CODING_B BITRATE COMPLEXITY]\n", stderr);
     return 2;
   }
   rtp::PlaneConfig config;
@@ -89,12 +90,23 @@ int main(int argc, char** argv) {
   rtp::PortPool pool;
   rtp::Plane plane{config, pool};
 
+  rtp::BridgePlan bridge;
+  for (std::size_t i = 0; argc == 11 && i < 2; ++i) {
+    const auto coding = coding_named(argv[7 + i], 8'000, static_cast<std::uint32_t>(std::atoi(argv[9])), static_cast<unsigned>(std::atoi(argv[10])));
+    bridge.sides[i].receive = {coding};
+    bridge.sides[i].send = coding;
+  }
+
   std::uint64_t stream = 0;
   for (const CallEnds& call : read_calls()) {
     const std::uint16_t a = take(pool, plane);
     const std::uint16_t b = take(pool, plane);
     const rtp::Command open = rtp::Command::open_relay(++stream, a, b, call.caller, call.callee);
     plane.apply({&open, 1});
+    if (argc == 11 && plane.set_bridge(stream, &bridge) != nullptr) {
+      std::fputs("relay_server: no such bridge\n", stderr);
+      return 1;
+    }
     std::printf("%u %u\n", unsigned{a}, unsigned{b});
   }
   std::puts("ready");
