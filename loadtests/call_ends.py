@@ -18,6 +18,7 @@ UDP_BYTES: Final = 28  # with IPv4
 START_WITHIN_MS: Final = 1_000
 END_WITHIN_MS: Final = 500
 GAP_MS: Final = 100
+BEHIND_MS: Final = 400
 LOSS: Final = 0.01
 LEVEL_DB: Final = 3.0
 STRANGER_WORDS: Final = 3
@@ -67,6 +68,8 @@ class EndHeard(msgspec.Struct, frozen=True, kw_only=True):
     """When sound began and ended; -1 where there was none."""
     last_ms: int
     late_ms: int
+    behind_ms: int
+    """How far the program that talks and listens was behind its own time table, at its worst."""
     level_dbfs: float
     """Of all that sounded, a codec's own noises too."""
     gaps: tuple[tuple[int, int], ...]
@@ -125,6 +128,11 @@ def other_side(side: Side) -> Side:
 def code_of(call: int, side: Side) -> int:
     """The number that an end says."""
     return 2 * call + (side == "b")
+
+
+def behind_ms(ends: Sequence[EndHeard]) -> int:
+    """How far those who judge were behind: beyond BEHIND_MS what they say of silence is of them."""
+    return max((end.behind_ms for end in ends), default=0)
 
 
 def judge(ends: Sequence[EndHeard], calls: Sequence[int], listen_ms: int) -> list[Fault]:

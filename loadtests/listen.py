@@ -3,7 +3,8 @@
 SIPp places calls through a farm of real members, which relay the media. Both ends of each call are
 ours: each says a tone code of its own, in RTP, and listens for the other's. What is told for each
 direction: whose code was heard, from when to when, gaps, level, bandwidth, cross-talk and from
-whom. The exit status is 1 where anything is wrong with a call.
+whom. The exit status is 1 where anything is wrong with a call, and 2 where this machine was too
+busy for the ends to keep time, so that nothing can be said of the calls.
 
     python -m loadtests.listen --calls 200 --members 3
     python -m loadtests.listen --calls 200 --break 137:b:3.0 --json report.json
@@ -16,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from loadtests.call_ends import EndHeard, Fault, Side, code_of, judge
+from loadtests.call_ends import BEHIND_MS, EndHeard, Fault, Side, behind_ms, code_of, judge
 from loadtests.farms import started_farm
 from loadtests.listened_calls import ListenedCalls
 from loadtests.tone_ends import CODECS, Planted
@@ -131,6 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(msgspec.json.encode(report).decode())
     elif given.json:
         Path(given.json).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    behind = behind_ms(report.ends)
+    if behind > BEHIND_MS:
+        print(f"the ends were {behind} ms behind: this machine is too busy for so many calls")
+        return 2
     return 1 if report.faults else 0
 
 

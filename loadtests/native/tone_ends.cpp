@@ -7,7 +7,7 @@
 //   confuse NUMBER SIDE AT_MS CODE           plants a fault: it sends another code
 //   start NUMBER IP_A PORT_A IP_B PORT_B     where a and b send to: the call runs from now on
 // Prints "bound" at the first empty line. At the end of the input it waits until all calls that were started have been
-// listened to, and prints one line of JSON per end: what it heard of the other. Side a of call N says the code 2 N,
+// listened to, and prints one line of JSON per end: what it heard of the other, and how far this program was behind its time table. Side a of call N says the code 2 N,
 // side b 2 N + 1. Whoever relays the call turns the codec of its side a into that of its side b, if they differ. An end goes on sending for a second after it has stopped listening.
 //
 // The ends are spread over 80 slots of 250 us, as those of rtp_load are; each is read when its next packet is due.
@@ -135,7 +135,7 @@ class End {
     ++(sent ? sent_ : unsent_);
   }
 
-  void tell(std::uint32_t call, char side) const {
+  void tell(std::uint32_t call, char side, std::int64_t behind_ms) const {
     const Hearing::Counters& heard = hearing_.counters();
     std::printf("{\"call\": %u, \"side\": \"%c\", \"said\": %u, \"sent\": %llu, \"unsent\": %llu", call, side, unsigned{code_},
                 static_cast<unsigned long long>(sent_), static_cast<unsigned long long>(unsent_));
@@ -147,6 +147,7 @@ class End {
         {"silent_frames", heard.silent_frames}, {"gap_count", heard.gaps},
         {"other_words", hearing_.tallies().more()}};
     for (const auto& [name, value] : counters) std::printf(", \"%s\": %llu", name, static_cast<unsigned long long>(value));
+    std::printf(", \"behind_ms\": %lld", static_cast<long long>(behind_ms));
     std::printf(", \"first_ms\": %lld, \"last_ms\": %lld, \"late_ms\": %lld, \"level_dbfs\": %.1f, \"gaps\": [",
                 static_cast<long long>(heard.first_ms), static_cast<long long>(heard.last_ms), static_cast<long long>(heard.late_ms),
                 dbfs(heard.power_sum, heard.sounding_frames));
@@ -243,6 +244,7 @@ class Ends {
       const std::size_t turn = static_cast<std::size_t>(slot) % k_slots;
       if (turn == 0) read_input();
       const std::int64_t now = now_ns();
+      behind_ns_ = std::max(behind_ns_, now - begin - slot * k_slot_ns);
       if (turn == 0 && !open_ && !any_running(now)) return;
       for (std::size_t i = turn; i < 2 * calls_.size(); i += k_slots) {
         Call& call = *calls_[i / 2];
@@ -254,8 +256,8 @@ class Ends {
   void tell() const {
     for (const auto& call : calls_) {
       if (call->started_ns < 0) continue;
-      call->a.tell(call->number, 'a');
-      call->b.tell(call->number, 'b');
+      call->a.tell(call->number, 'a', behind_ns_ / k_ms_ns);
+      call->b.tell(call->number, 'b', behind_ns_ / k_ms_ns);
     }
   }
 
@@ -319,6 +321,7 @@ class Ends {
   std::vector<std::unique_ptr<Call>> calls_;
   std::unordered_map<std::uint32_t, Call*> by_number_;
   std::string input_;
+  std::int64_t behind_ns_ = 0;  // of the time table, at its worst
   bool open_ = true;
 };
 

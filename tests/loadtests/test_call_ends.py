@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from loadtests.call_ends import CodeHeard, EndHeard, Side, code_of, judge, other_side
+from loadtests.call_ends import (
+    BEHIND_MS,
+    CodeHeard,
+    EndHeard,
+    Side,
+    behind_ms,
+    code_of,
+    judge,
+    other_side,
+)
 from loadtests.listen import read_planted
 from loadtests.tone_ends import Planted
 
@@ -13,7 +22,7 @@ GOOD: dict[str, Any] = {
     "sent": 1_050, "unsent": 0, "packets": 1_000, "bytes": 172_000, "lost": 0, "out_of_order": 0,
     "malformed": 0, "other": 0, "sources": 1, "sounding_frames": 1_000, "silent_frames": 0,
     "gap_count": 0, "other_words": 0, "first_ms": 0, "last_ms": 19_980, "late_ms": 1,
-    "level_dbfs": -20.0, "gaps": (),
+    "behind_ms": 2, "level_dbfs": -20.0, "gaps": (),
 }  # fmt: skip
 SILENT: dict[str, Any] = {
     "packets": 0, "bytes": 0, "sounding_frames": 0, "first_ms": -1, "last_ms": -1, "codes": (),
@@ -101,6 +110,10 @@ def test_a_short_gap_is_none() -> None:
 def test_a_call_that_was_not_set_up_is_told() -> None:
     faults = judge([end(1, "a"), end(1, "b")], [1, 2], LISTEN_MS)
     assert [(fault.call, fault.kind) for fault in faults] == [(2, "no call")]
+
+
+def test_the_judges_own_delay_is_told() -> None:
+    assert behind_ms([end(1, "a", behind_ms=7), end(1, "b", behind_ms=900)]) == 900 > BEHIND_MS
 
 
 def test_bandwidth_is_that_of_the_wire() -> None:
