@@ -135,6 +135,7 @@ class Fake:
                 totals=lambda: TOTALS,
                 stats=lambda stream: (SIDE, SIDE) if stream else None,
                 socket_mode=("per_port", "no rights"),
+                kernel_relay=("", "no rights"),
             ),
             pool=SimpleNamespace(free=9, resting=0, taken=0),
         )
