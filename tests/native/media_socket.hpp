@@ -39,6 +39,8 @@ class MediaSocket {
   explicit MediaSocket(const char* host = "127.0.0.1", std::uint16_t port = 0) {
     const net::Address local = net::Address::parse(host, port).value();
     fd_ = ::socket(local.v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const int room = 8 << 20;  // a test that waits for the processor is not to lose what came meanwhile
+    if (::setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     sockaddr_storage storage{};
     socklen_t bytes = local.to_sockaddr(storage);
     if (fd_ < 0 || ::bind(fd_, reinterpret_cast<sockaddr*>(&storage), bytes) != 0) throw std::runtime_error{"bind"};
