@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 LISTEN ?= 127.0.0.1:5060
 MEMBERS ?= 3
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 12
 SEEDS ?= 20000
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
